@@ -1,0 +1,56 @@
+"""recurra: recurrent neural networks on PyTorch. Write the recurrence once; train it fast, stream it, ship it."""
+
+from recurra import tree
+from recurra.errors import PerformanceWarning, RecurraError
+from recurra.kernels.dispatch import use_backend
+from recurra.layers import (
+    GRU,
+    LAYERS,
+    LSTM,
+    RNN,
+    Bidirectional,
+    Dropout,
+    Gated,
+    LayerNormLSTM,
+    PeepholeLSTM,
+    Readout,
+    Recurrent,
+    RecurrentDropout,
+    Residual,
+    Stack,
+    Stepwise,
+    Stream,
+    VariationalDropout,
+    Zoneout,
+    initialise,
+)
+from recurra.tree import State
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GRU",
+    "LAYERS",
+    "LSTM",
+    "RNN",
+    "Bidirectional",
+    "Dropout",
+    "Gated",
+    "LayerNormLSTM",
+    "PeepholeLSTM",
+    "PerformanceWarning",
+    "Readout",
+    "RecurraError",
+    "Recurrent",
+    "RecurrentDropout",
+    "Residual",
+    "Stack",
+    "State",
+    "Stepwise",
+    "Stream",
+    "VariationalDropout",
+    "Zoneout",
+    "initialise",
+    "tree",
+    "use_backend",
+]

@@ -1,0 +1,126 @@
+"""Operations with several variants, and the honest choice between them.
+
+An `Op` is a reference, which defines the answer and accepts every call, and variants that compute the same
+answer faster. Each variant comes with ``accepts(call) -> ""`` or the reason for a refusal, in words. The first
+variant that accepts runs. Nothing is chosen silently: `record` collects every decision with its reasons, and
+where the reference runs because all others refused, a `PerformanceWarning` says so once.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from recurra.errors import ConfigError, PerformanceWarning
+
+__all__ = ["Decision", "Op", "Variant", "record", "use_backend"]
+
+C = TypeVar("C")  # what an operation takes: one value that describes the whole call
+REFERENCE = "reference"
+
+_backend: ContextVar[str | None] = ContextVar("backend", default=None)
+_records: ContextVar[list["Decision"] | None] = ContextVar("records", default=None)
+_names: set[str] = {REFERENCE}
+_warned: set[tuple[str, ...]] = set()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One call of one operation: what was asked, which variant ran, and why the others did not."""
+
+    op: str
+    call: str
+    ran: str
+    refused: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"{self.call}: {self.ran} ran"]
+        lines += [f"    {name} refused: {reason}" for name, reason in self.refused.items()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Variant(Generic[C]):
+    """A way to compute an operation: ``accepts`` returns "" or the reason why this call is not for it."""
+
+    name: str
+    run: Callable[[C], Any]
+    accepts: Callable[[C], str]
+
+
+@dataclass
+class Op(Generic[C]):
+    """An operation: its name, the reference that defines it, and its variants, fastest first."""
+
+    name: str
+    reference: Callable[[C], Any]
+    variants: list[Variant[C]] = field(default_factory=list)
+
+    def variant(self, name: str, accepts: Callable[[C], str]) -> Callable:
+        """Decorator: register a function as a variant, tried after those registered before it."""
+
+        def register(run: Callable[[C], Any]) -> Callable[[C], Any]:
+            self.variants.append(Variant(name, run, accepts))
+            _names.add(name)
+            return run
+
+        return register
+
+    def __call__(self, call: C) -> Any:
+        variant, refused = self.choose(call)
+        log = _records.get()
+        if log is not None:
+            log.append(Decision(self.name, str(call), variant.name, refused))
+        elif variant.name == REFERENCE and self.variants and _backend.get() is None:
+            self._warn(call, refused)
+        return variant.run(call)
+
+    def choose(self, call: C) -> tuple[Variant[C], dict[str, str]]:
+        """The variant that would run, and the reason of each one that was asked before it."""
+        wanted = _backend.get()
+        refused: dict[str, str] = {}
+        for variant in self.variants:
+            other = wanted is not None and wanted != variant.name
+            reason = f"use_backend({wanted!r}) is in force" if other else variant.accepts(call)
+            if not reason:
+                return variant, refused
+            refused[variant.name] = reason
+        return Variant(REFERENCE, self.reference, lambda call: ""), refused
+
+    def _warn(self, call: C, refused: dict[str, str]) -> None:
+        key = (self.name, *refused.values())
+        if key in _warned:
+            return
+        _warned.add(key)
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        warnings.warn(
+            f"{call} runs as the reference loop, right but slow ({reasons}). "
+            "layer.explain(x) tells more; use_backend('reference') says that this is meant.",
+            PerformanceWarning,
+            stacklevel=2,
+        )
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run every operation inside by the variant ``name`` where it accepts the call, else by the reference."""
+    if name not in _names:
+        raise ConfigError(f"use_backend: expected one of {sorted(_names)}, got {name!r}")
+    token = _backend.set(name)
+    try:
+        yield
+    finally:
+        _backend.reset(token)
+
+
+@contextmanager
+def record() -> Iterator[list[Decision]]:
+    """Collect the decisions taken inside, in order. No PerformanceWarning is raised meanwhile."""
+    log: list[Decision] = []
+    token = _records.set(log)
+    try:
+        yield log
+    finally:
+        _records.reset(token)

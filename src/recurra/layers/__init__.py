@@ -1,0 +1,43 @@
+"""Floor 2: modules that keep the protocol. `LAYERS` is the table of all cells by name."""
+
+from recurra.layers.base import Recurrent, Stepwise
+from recurra.layers.compose import Bidirectional, Residual, Stack
+from recurra.layers.dropout import Dropout, RecurrentDropout, VariationalDropout, Zoneout
+from recurra.layers.gated import Gated
+from recurra.layers.gru import GRU
+from recurra.layers.layer_norm_lstm import LayerNormLSTM
+from recurra.layers.lstm import LSTM
+from recurra.layers.peephole_lstm import PeepholeLSTM
+from recurra.layers.readout import Readout
+from recurra.layers.rnn import RNN
+from recurra.layers.stream import Stream
+
+__all__ = [
+    "GRU",
+    "LAYERS",
+    "LSTM",
+    "RNN",
+    "Bidirectional",
+    "Dropout",
+    "Gated",
+    "LayerNormLSTM",
+    "PeepholeLSTM",
+    "Readout",
+    "Recurrent",
+    "RecurrentDropout",
+    "Residual",
+    "Stack",
+    "Stepwise",
+    "Stream",
+    "VariationalDropout",
+    "Zoneout",
+]
+
+# Every cell that takes (input_size, hidden_size), by the name that recipes use.
+LAYERS: dict[str, type[Recurrent]] = {
+    "rnn": RNN,
+    "lstm": LSTM,
+    "gru": GRU,
+    "peephole_lstm": PeepholeLSTM,
+    "layer_norm_lstm": LayerNormLSTM,
+}

@@ -1,0 +1,170 @@
+"""Gated cells: a recurrence that is two matrix products and an elementwise equation.
+
+A cell's author writes the equation and names its parts; the loop, its gradients, ragged rows, streaming and gate
+traces are derived from it. See `recurra.layers.gru` for a whole cell.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from recurra import lengths as ragged
+from recurra import tree
+from recurra.errors import ConfigError
+from recurra.kernels.recurrence import (
+    Call,
+    Weights,
+    advance,
+    keep_some,
+    multiply,
+    named,
+    project,
+    recurrence,
+    split,
+)
+from recurra.layers import initialise
+from recurra.layers.base import Recurrent
+
+__all__ = ["Gated"]
+
+
+class Gated(Recurrent):
+    """A cell given by its equation, with one product W x and one product U h per gate.
+
+    gates      names of the gates; the equation reads ``x.r = (W x + b)_r`` and ``u.r = (U h)_r``
+    state      names of the state's tensors ``(B, H)``; the first is h, the output and what U multiplies
+    vectors    names of parameters ``(H,)`` that the equation uses elementwise, as ``p.c_n``
+    normalized whether each gate's W x and U h are layer-normalised (Ba et al. 2016)
+
+    W ``(G*H, F)`` begins Xavier-uniform, U ``(G*H, H)`` orthogonal gate by gate (Saxe et al. 2014), b and the
+    vectors at zero; `recurra.initialise` has others. ``initial="learned"`` makes the first state a parameter.
+
+    Shapes: x ``(B, T, input_size)`` -> y ``(B, T, hidden_size)``.
+    """
+
+    gates: tuple[str, ...]
+    state: tuple[str, ...] = ("h",)
+    vectors: tuple[str, ...] = ()
+    normalized: bool = False
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        initial: Literal["zeros", "learned"] = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_sizes(type(self).__name__, input_size, hidden_size, initial)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.input_shape, self.output_shape = (input_size,), (hidden_size,)
+
+        def parameter(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(*shape, device=device, dtype=dtype))
+
+        rows = len(self.gates) * hidden_size
+        self.W, self.U, self.b = parameter(rows, input_size), parameter(rows, hidden_size), parameter(rows)
+        for name in self.vectors:
+            self.register_parameter(name, parameter(hidden_size))
+        for name in ("gain_x", "gain_h") if self.normalized else ():
+            self.register_parameter(name, parameter(rows))
+        self.initial: nn.ParameterDict | None = None
+        if initial == "learned":
+            self.initial = nn.ParameterDict({name: parameter(hidden_size) for name in self.state})
+        self.reset_parameters()
+
+    def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
+        """The elementwise part: gates ``x.*`` and ``u.*``, state ``s.*``, vectors ``p.*`` give the new State."""
+        raise TypeError(f"{type(self).__name__} must define equation(self, x, u, s, p)")
+
+    def reset_parameters(self) -> None:
+        """Begin anew: see the class for the distributions."""
+        initialise.default_(self)
+
+    def initial_state(self, batch: int, like: Tensor | None = None) -> Any:
+        like = self.b if like is None else like
+        if self.initial is None:
+            return tree.State(**{name: like.new_zeros(batch, self.hidden_size) for name in self.state})
+        learned = {name: self.initial[name].to(like.dtype) for name in self.state}
+        return tree.State(**{name: value.expand(batch, -1) for name, value in learned.items()})
+
+    def weights(self) -> Weights:
+        """The parameters as the value that kernels take."""
+        vectors = tuple(self.get_parameter(name) for name in self.vectors)
+        gains = (self.get_parameter("gain_x"), self.get_parameter("gain_h")) if self.normalized else ()
+        return Weights(self.W, self.U, self.b, vectors, gains)
+
+    def step(
+        self, x: Tensor, state: Any = None, dropout: Tensor | None = None, keep: Any = None
+    ) -> tuple[Tensor, Any]:
+        """One time step; ``dropout (B, H)`` and ``keep`` (as state) are what wrappers add to the recurrence."""
+        if state is None:
+            state = self.initial_state(len(x), x)
+        weights = self.weights()
+        after = advance(self, project(self, x, weights), state, weights, dropout)
+        if keep is not None:
+            after = tree.map(keep_some, keep, state, after)
+        return after[0], after
+
+    def sequence(
+        self,
+        x: Tensor,
+        state: Any,
+        lengths: Tensor | None,
+        dropout: Tensor | None = None,
+        keep: Any = None,
+    ) -> tuple[Tensor, Any]:
+        return recurrence(Call(self, x, state, self.weights(), lengths, dropout, keep))
+
+    def trace(self, x: Tensor, state: Any = None, lengths: Tensor | list[int] | None = None) -> dict[str, Tensor]:
+        """Every quantity that the equation names, over time: ``{"r": (B, T, H), "z": ..., "h": ...}``.
+
+        They are the local variables of `equation` itself and the states, zero in the padding.
+        """
+        self.check_input(x)
+        checked = None if lengths is None else ragged.check(lengths, x.shape[0], x.shape[1])
+        state = self.initial_state(len(x), x) if state is None else state
+        weights, x = self.weights(), ragged.blank(x, checked)
+        projected = project(self, x, weights)
+        steps: list[dict[str, Tensor]] = []
+        for t in range(x.shape[1]):
+            x_t, u_t = split(self, projected[:, t]), split(self, multiply(self, state[0], weights))
+            seen, state = _locals_of(self.equation, x_t, u_t, state, named(self.vectors, weights.vectors))
+            steps.append({**seen, **state._asdict()})
+        found = steps[0] if steps else {}
+        return {name: ragged.blank(torch.stack([s[name] for s in steps], 1), checked) for name in found}
+
+    def extra_repr(self) -> str:
+        learned = ", initial='learned'" if self.initial is not None else ""
+        return f"{self.input_size}, {self.hidden_size}{learned}"
+
+
+def _check_sizes(name: str, input_size: int, hidden_size: int, initial: str) -> None:
+    for label, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ConfigError(f"{name}: expected {label} to be a whole number of at least 1, got {size!r}")
+    if initial not in ("zeros", "learned"):
+        raise ConfigError(f"{name}: expected initial='zeros' or 'learned', got {initial!r}")
+
+
+def _locals_of(function: Callable[..., Any], *args: Any) -> tuple[dict[str, Tensor], Any]:
+    """Call a function and keep its local tensors by name; its arguments are left out."""
+    code = function.__code__
+    seen: dict[str, Tensor] = {}
+
+    def watch(frame: Any, event: str, _: Any) -> None:
+        if event == "return" and frame.f_code is code:
+            inner = list(frame.f_locals.items())[code.co_argcount :]
+            seen.update({name: value for name, value in inner if isinstance(value, Tensor)})
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        result = function(*args)
+    finally:
+        sys.setprofile(before)
+    return seen, result

@@ -1,0 +1,89 @@
+"""Named initialisers of gated cells, each changing a layer in place and returning it, as in torch.nn.init.
+
+default_      W Xavier-uniform, U orthogonal gate by gate, biases 0, gains 1
+orthogonal_   U orthogonal gate by gate: its singular values are all ``gain`` (Saxe et al. 2014)
+identity_     U = scale * I, for ReLU networks (Le et al. 2015, "IRNN")
+chrono_       gate biases so that memories last between 1 and T_max steps (Tallec and Ollivier 2018)
+torch_        everything uniform in +-1/sqrt(H), as torch.nn.RNN, LSTM and GRU begin
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import nn
+
+from recurra.errors import ConfigError
+
+if TYPE_CHECKING:
+    from recurra.layers.gated import Gated
+
+__all__ = ["chrono_", "default_", "identity_", "orthogonal_", "torch_"]
+
+L = TypeVar("L", bound="Gated")
+
+
+@torch.no_grad()
+def default_(layer: L) -> L:
+    """W Xavier-uniform gate by gate, U orthogonal, biases, vectors and first states 0, gains 1."""
+    for gate in layer.W.chunk(len(layer.gates)):
+        nn.init.xavier_uniform_(gate)
+    for name, parameter in layer.named_parameters():
+        if parameter.dim() == 1:
+            nn.init.constant_(parameter, 1.0 if name.startswith("gain_") else 0.0)
+    return orthogonal_(layer)
+
+
+@torch.no_grad()
+def orthogonal_(layer: L, gain: float = 1.0) -> L:
+    """U orthogonal gate by gate, so that U h neither grows nor shrinks h at first (Saxe et al. 2014)."""
+    for gate in layer.U.chunk(len(layer.gates)):
+        nn.init.orthogonal_(gate, gain)
+    return layer
+
+
+@torch.no_grad()
+def identity_(layer: L, scale: float = 1.0) -> L:
+    """U = scale * I for every gate and b = 0: a ReLU network that starts by copying its state (Le et al. 2015)."""
+    for gate in layer.U.chunk(len(layer.gates)):
+        gate.copy_(scale * torch.eye(len(gate), dtype=gate.dtype, device=gate.device))
+    layer.b.zero_()
+    return layer
+
+
+_KEEPERS = ("f", "z")  # the gate that keeps the old state: f of an LSTM, z of a GRU
+
+
+@torch.no_grad()
+def chrono_(layer: L, longest: int) -> L:
+    """Biases so that units remember for 1 .. ``longest`` steps, evenly spread (Tallec and Ollivier 2018).
+
+        b_f = log(u),  b_i = -b_f,  u uniform in [1, longest - 1]        (f and i of an LSTM; z of a GRU)
+
+    Raises ConfigError for a layer without a gate named f or z, or ``longest`` below 3.
+    """
+    keeper = next((name for name in _KEEPERS if name in layer.gates), None)
+    if keeper is None:
+        raise ConfigError(
+            f"chrono_: expected a cell with a gate named 'f' or 'z' that keeps its state, "
+            f"got {type(layer).__name__} with gates {layer.gates}"
+        )
+    if longest < 3:
+        raise ConfigError(f"chrono_: expected longest >= 3 time steps, got {longest}")
+    biases = dict(zip(layer.gates, layer.b.chunk(len(layer.gates)), strict=True))
+    biases[keeper].uniform_(1, longest - 1).log_()
+    if "i" in biases:
+        biases["i"].copy_(-biases[keeper])
+    return layer
+
+
+@torch.no_grad()
+def torch_(layer: L) -> L:
+    """Every parameter uniform in +-1/sqrt(H), as torch.nn's recurrent layers begin."""
+    bound = 1 / math.sqrt(layer.hidden_size)
+    for name, parameter in layer.named_parameters():
+        if not name.startswith("gain_"):
+            nn.init.uniform_(parameter, -bound, bound)
+    return layer
