@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["State", "Tree", "detach", "leaves", "map", "names", "rows", "unflatten", "where"]
+__all__ = ["State", "Tree", "build", "detach", "leaves", "map", "names", "rows", "spec", "unflatten", "where"]
 
 Tree = Any  # a Tensor, or a (named) tuple of trees; () is the state of a layer without memory
 
@@ -77,3 +77,26 @@ def where(condition: Tensor, yes: Tree, no: Tree) -> Tree:
 def detach(tree: Tree) -> Tree:
     """The same values cut from the graph that made them, as truncated backpropagation needs between windows."""
     return map(Tensor.detach, tree)
+
+
+def spec(tree: Tree) -> Any:
+    """The structure of a state as plain values for JSON: None for a tensor, a list or a dict for a tuple."""
+    if isinstance(tree, Tensor):
+        return None
+    if type(tree) is tuple:
+        return [spec(branch) for branch in tree]
+    return {name: spec(branch) for name, branch in tree._asdict().items()}
+
+
+def build(structure: Any, tensors: list[Tensor]) -> Tree:
+    """The inverse of `spec` and `leaves` together."""
+    rest = iter(tensors)
+
+    def grow(branch: Any) -> Tree:
+        if branch is None:
+            return next(rest)
+        if isinstance(branch, list):
+            return tuple(grow(item) for item in branch)
+        return State(**{name: grow(item) for name, item in branch.items()})
+
+    return grow(structure)

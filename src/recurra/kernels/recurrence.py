@@ -46,7 +46,8 @@ class Cell(Protocol):
     vectors: tuple[str, ...]
     normalized: bool
 
-    def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any: ...
+    def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
+        """The elementwise part: gates of W x + b and of U h, the state and the vectors give the new State."""
 
 
 @dataclass(frozen=True)

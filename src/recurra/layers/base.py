@@ -23,6 +23,8 @@ __all__ = ["Recurrent", "Stepwise"]
 class Recurrent(nn.Module, ABC):
     """A layer over time with a state: a memory that can be carried, saved, reset per row and streamed.
 
+        y_t, s_t = step(x_t, s_{t-1})
+
     A subclass writes `initial_state`, `step` and `sequence`, and sets ``input_shape`` and ``output_shape``, the
     sizes of one time step such as ``(64,)``; None means any. Users call the layer or its `step`.
     """

@@ -27,6 +27,8 @@ def _check_layers(name: str, layers: tuple[Any, ...]) -> None:
 class Stack(Recurrent):
     """A deep network: each layer reads the outputs of the one below (Graves et al. 2013).
 
+        y_t = layer_n(... layer_2(layer_1(x_t)))
+
     ``Stack(LSTM(64, 128), Dropout(0.2), Residual(GRU(128, 128)), Readout(128, 10))``; the state is the tuple of
     the layers' states. Raises ShapeError if neighbours do not fit.
     """

@@ -90,8 +90,8 @@ class VariationalDropout(Recurrent):
 class RecurrentDropout(Recurrent):
     """Dropout of the recurrent product of a gated cell, once for the whole sequence (Gal and Ghahramani 2016).
 
-        U h becomes U (m * h) / (1 - p)        training
-        U h                                    evaluation
+        u = U (m * h) / (1 - p),  m = 0 with probability p, drawn once        training
+        u = U h                                                             evaluation
 
     layer  a `Gated` cell
     """

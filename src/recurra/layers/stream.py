@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recurra import tree
+from recurra import files, tree
 from recurra.errors import ShapeError, StateError
 from recurra.layers.base import Recurrent
 
@@ -53,15 +51,12 @@ class Stream:
 
     def save(self, path: str | Path) -> None:
         """Write the memory to a safetensors file."""
-        tensors = [leaf.contiguous() for leaf in tree.leaves(self.state)]
-        save_file(dict(zip(tree.names(self.state), tensors, strict=True)), path)
+        files.write_tensors(Path(path), dict(zip(tree.names(self.state), tree.leaves(self.state), strict=True)))
 
     def load(self, path: str | Path) -> None:
-        """Go on from the memory that `save` wrote. Raises StateError if it is not this layer's."""
-        try:
-            found = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise StateError(f"Stream: cannot read a state from {path}: {error}") from error
+        """Go on from the memory that `save` wrote. Raises RunError if the file is not
+        whole, StateError if it is another layer's."""
+        found = files.read_tensors(Path(path))
         fresh = self._begin()
         want = dict(zip(tree.names(fresh), tree.leaves(fresh), strict=True))
         if {k: v.shape for k, v in found.items()} != {k: v.shape for k, v in want.items()}:

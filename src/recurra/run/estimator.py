@@ -1,0 +1,151 @@
+"""The face that every task shows: fit, evaluate, save, load, as scikit-learn's estimators do."""
+
+from abc import ABC, abstractmethod
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from recurra import config as configs
+from recurra import files
+from recurra.errors import ConfigError, RunError
+from recurra.run import checkpoint
+from recurra.run.fit import Fit, Position, Trainer
+from recurra.run.folder import RunFolder
+from recurra.run.protocol import Batches, Data
+
+__all__ = ["Estimator"]
+
+
+class Estimator(ABC):
+    """A task with its configuration, and after `fit` or `load` with a trained network.
+
+    A task sets ``name`` and ``Config`` (a frozen dataclass), and writes its abstract methods.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = self.Config() if config is None else config
+        self.trained: nn.Module | None = None
+
+    @abstractmethod
+    def data(self) -> Data:
+        """Read the data that the configuration names, and learn the vocabulary from its training part."""
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """A new network, after `data` or `relearn`."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: Any, carry: Any) -> tuple[Tensor, int, Any]:
+        """Sum of the losses, what it counts, and the carry for the next batch."""
+
+    @abstractmethod
+    def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
+        """Named numbers, the watched one first; lower is better."""
+
+    @abstractmethod
+    def read(self, source: str) -> Batches:
+        """Labelled data from another file, to measure on."""
+
+    @abstractmethod
+    def explain(self) -> str:
+        """Which kernel runs for this network, and why others do not."""
+
+    @abstractmethod
+    def predict(self, raw: Any) -> Any:
+        """The answer for one raw input."""
+
+    @abstractmethod
+    def stream(self, raw: Any) -> Any:
+        """An object that takes and gives items as they come, or NotCausalError."""
+
+    @abstractmethod
+    def learned(self) -> dict[str, Any]:
+        """What was learned besides weights, such as a vocabulary, as plain values."""
+
+    @abstractmethod
+    def relearn(self, values: dict[str, Any]) -> None:
+        """The inverse of `learned`."""
+
+    def fit(
+        self,
+        out: str | Path,
+        fit: Fit | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        quiet: bool = False,
+    ) -> Position:
+        """Train into the run folder ``out`` and keep the best network; stop with Ctrl-C, go on with ``resume``.
+
+        Raises RunError if the folder is in use, DataError if the data cannot be, TrainingError if the loss is not
+        finite. Returns where training stands; ``finished`` is false after Ctrl-C.
+        """
+        folder, fit = RunFolder(out), fit or Fit()
+        folder.require() if resume else folder.check_free(overwrite)
+        trainer = Trainer(self, folder, fit, quiet)
+        data = self.data()
+        if trainer.main:
+            if not resume:
+                folder.create(overwrite)
+            self._describe(folder, fit)
+        trainer.accelerator.wait_for_everyone()
+        position = trainer.run(data, resume)
+        trainer.accelerator.wait_for_everyone()
+        if folder.weights.exists():
+            self._load_weights(folder)
+        return position
+
+    def _describe(self, folder: RunFolder, fit: Fit) -> None:
+        """Write what is known before training: the recipe, the versions, the vocabulary."""
+        recipe = f'# How this run was made.\n\n# the task\ntask = "{self.name}"\n\n# how to train\n'
+        files.write_text(folder.recipe, recipe + configs.to_toml(fit, "fit") + configs.to_toml(self.config))
+        versions = {name: version(name) for name in ("recurra", "torch")}
+        files.write_json(folder.config, {"task": self.name, "versions": versions, **configs.to_dict(self.config)})
+        files.write_json(folder.vocabulary, self.learned())
+
+    def ready(self) -> nn.Module:
+        """The trained network in evaluation mode. Raises RunError before `fit` or `load`."""
+        if self.trained is None:
+            raise RunError(f"{type(self).__name__} is not trained yet; call fit(...) or load(folder)")
+        return self.trained.eval()
+
+    @torch.no_grad()
+    def evaluate(self, part: str = "test", source: str | None = None) -> dict[str, float]:
+        """Measure the trained network on a held-out ``part`` of its data ("valid" or "test"), or on ``source``."""
+        network = self.ready()
+        if source is not None:
+            return self.measure(network, self.read(source))
+        if part not in ("valid", "test"):
+            raise ConfigError(f"evaluate: expected part to be 'valid' or 'test', got {part!r}")
+        return self.measure(network, getattr(self.data(), part))
+
+    def save(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write the trained network as a folder that `load` reads."""
+        network, folder = self.ready(), RunFolder(path)
+        folder.create(overwrite)
+        self._describe(folder, Fit())
+        files.write_tensors(folder.weights, network.state_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a run folder. Raises RunError if something in it is missing, cut off or another task's."""
+        folder = RunFolder(path)
+        folder.require()
+        values = files.read_json(folder.config)
+        if values.pop("task", None) != cls.name:
+            raise RunError(f"{path} was not trained by {cls.__name__}; its task stands in {folder.config}")
+        values.pop("versions", None)
+        task = cls(configs.from_dict(cls.Config, values))
+        task.relearn(files.read_json(folder.vocabulary))
+        task._load_weights(folder)
+        return task
+
+    def _load_weights(self, folder: RunFolder) -> None:
+        network = self.network()
+        checkpoint.load_weights(network, files.read_tensors(folder.weights), folder.weights)
+        self.trained = network.eval()

@@ -1,0 +1,44 @@
+"""What training knows of a task: its data, its network, its loss and its measure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from torch import Tensor, nn
+
+__all__ = ["Batches", "Data", "Trainable"]
+
+
+class Batches(Protocol):
+    """Training batches: the same for the same epoch number, so that a resumed run sees what it would have seen."""
+
+    def epoch(self, number: int) -> Sequence[Any]:
+        """All batches of one pass, made when they are asked for."""
+
+    def shard(self, rank: int, world: int) -> Self:
+        """The part of every batch that process ``rank`` of ``world`` trains on."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three parts of a data set. Training reads ``train``, chooses by ``valid`` and never touches ``test``."""
+
+    train: Batches
+    valid: Batches
+    test: Batches
+
+
+class Trainable(Protocol):
+    """The task protocol: one small trainer carries truncated language models and bidirectional taggers alike."""
+
+    def data(self) -> Data:
+        """Read the data, and learn from the training part what the task must know (a vocabulary, scales)."""
+
+    def network(self) -> nn.Module:
+        """A new network for the data."""
+
+    def loss(self, network: nn.Module, batch: Any, carry: Any) -> tuple[Tensor, int, Any]:
+        """Sum of the losses, what it counts, and the carry for the next batch: a detached state, or None."""
+
+    def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
+        """Named numbers, the watched one first; lower is better."""

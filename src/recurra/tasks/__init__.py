@@ -1,0 +1,8 @@
+"""Floor 6: tasks, one a file. `TASKS` is the table of all by the name that recipes and the command line use."""
+
+from recurra.run.estimator import Estimator
+from recurra.tasks.language_model import LanguageModel
+
+__all__ = ["TASKS", "LanguageModel"]
+
+TASKS: dict[str, type[Estimator]] = {task.name: task for task in (LanguageModel,)}

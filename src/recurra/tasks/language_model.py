@@ -1,0 +1,250 @@
+"""Language modelling and text generation: the probability of each token given those before it.
+
+    log p(x_1 .. x_T) = sum over t of log p(x_t | h_{t-1})        h_t = layer(embedding(x_t), h_{t-1})
+
+Trained by truncated backpropagation with a carried state (Mikolov et al. 2010), with dropout between the layers
+(Zaremba et al. 2014) and input and output embeddings tied (Press and Wolf 2017).
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear
+
+from recurra import tree
+from recurra.config import key, suggest
+from recurra.data.sources import SOURCES, get
+from recurra.data.text import TOKENS, Tokens, read_text, split_text
+from recurra.data.windows import Window, Windows
+from recurra.errors import ConfigError, DataError, RunError
+from recurra.heads.search import Sampling, beam_search
+from recurra.kernels import dispatch
+from recurra.layers import LAYERS, Dropout, Recurrent, Stack
+from recurra.run.estimator import Estimator
+from recurra.run.protocol import Batches, Data
+from recurra.tasks.text_stream import TextStream
+
+__all__ = ["LanguageData", "LanguageModel", "LanguageModelConfig", "LanguageNet", "LanguageNetwork"]
+
+
+@dataclass(frozen=True)
+class LanguageData:
+    """What to read; the table [data] of a recipe."""
+
+    text: str = key("shakespeare", "a UTF-8 text file, or the name of a data set (recurra data list)")
+    tokens: Literal["characters", "words", "byte_pairs"] = key("characters", "what one step reads")
+    size: int = key(0, "most kinds of token to know; 0: all characters or words, 4096 byte pairs")
+    split: tuple[float, ...] = key((0.9, 0.05, 0.05), "shares for training, validation and test, in order")
+    batch: int = key(32, "rows side by side")
+    window: int = key(128, "time steps between updates (truncated backpropagation)")
+
+
+@dataclass(frozen=True)
+class LanguageNet:
+    """The network; the table [model] of a recipe."""
+
+    layer: str = key("lstm", "a recurrent layer by name: rnn, lstm, gru, peephole_lstm, layer_norm_lstm")
+    hidden: int = key(512, "units of each layer")
+    depth: int = key(2, "layers")
+    embedding: int = key(0, "size of a token's vector; 0: as hidden")
+    dropout: float = key(0.4, "share of units dropped between layers in training")
+    tied: bool = key(True, "the output layer uses the embedding's weights")
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """A language model: data and network."""
+
+    data: LanguageData = key(LanguageData(), "what to read")
+    model: LanguageNet = key(LanguageNet(), "the network")
+
+    def __post_init__(self) -> None:
+        _check_config(self.data, self.model)
+
+
+def _check_config(data: LanguageData, model: LanguageNet) -> None:
+    if model.layer not in LAYERS:
+        raise ConfigError(f"model.layer: unknown layer {model.layer!r}{suggest(model.layer, list(LAYERS))}")
+    for name, value in (("model.hidden", model.hidden), ("model.depth", model.depth)):
+        if value < 1:
+            raise ConfigError(f"{name}: expected at least 1, got {value}")
+    for name, value in (("data.batch", data.batch), ("data.window", data.window)):
+        if value < 1:
+            raise ConfigError(f"{name}: expected at least 1, got {value}")
+    if model.tied and model.embedding not in (0, model.hidden):
+        raise ConfigError(
+            f"model.embedding: tied weights need an embedding of {model.hidden} as hidden, got {model.embedding}; "
+            "set model.tied=false or model.embedding=0"
+        )
+    if len(data.split) != 3:
+        raise ConfigError(f"data.split: expected three shares such as [0.9, 0.05, 0.05], got {list(data.split)}")
+
+
+class LanguageNetwork(nn.Module):
+    """Embedding, a stack of recurrent layers with dropout, and a softmax over tokens.
+
+    tokens (B, T) -> logits (B, T, kinds), state
+    """
+
+    def __init__(self, kinds: int, config: LanguageNet) -> None:
+        super().__init__()
+        size = config.embedding or config.hidden
+        self.embedding = nn.Embedding(kinds, size)
+        nn.init.normal_(self.embedding.weight, std=0.05)  # tied to the output: larger values start far from uniform
+        sizes = [size] + [config.hidden] * config.depth
+        layers: list[Recurrent] = [Dropout(config.dropout)]
+        for i in range(config.depth):
+            make: Any = LAYERS[config.layer]
+            layers += [make(sizes[i], sizes[i + 1]), Dropout(config.dropout)]
+        self.layers = Stack(*layers)
+        self.output = nn.Linear(config.hidden, kinds)
+        if config.tied:
+            self.output.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        y, state = self.layers(self.embedding(tokens), state)
+        return self.output(y), state
+
+    def step(self, tokens: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """One time step: tokens (B,) -> logits (B, kinds), state."""
+        y, state = self.layers.step(self.embedding(tokens), state)
+        return linear(y, self.output.weight, self.output.bias), state
+
+
+class LanguageModel(Estimator):
+    """A model of text that is trained on a file, scores text, and writes more of it.
+
+    >>> model = LanguageModel(LanguageModelConfig(data=LanguageData(text="my.txt")))     # doctest: +SKIP
+    >>> model.fit("runs/mine")                                                           # doctest: +SKIP
+    >>> print(model.generate("Once upon a time", length=200))                            # doctest: +SKIP
+    """
+
+    name = "language_model"
+    Config = LanguageModelConfig
+    config: LanguageModelConfig
+
+    def __init__(self, config: LanguageModelConfig | None = None) -> None:
+        super().__init__(config)
+        self.tokens: Tokens | None = None
+
+    def data(self) -> Data:
+        """The text in three parts, in order; tokens are learned from the first one, once."""
+        config = self.config.data
+        parts = _parts(config)
+        if self.tokens is None:
+            self.tokens = TOKENS[config.tokens].learn(parts[0], config.size)
+        numbers = [torch.tensor(self.tokens.encode(part), dtype=torch.long) for part in parts]
+        held_out = [_held_out(part, config) for part in numbers[1:]]
+        return Data(Windows(numbers[0], config.batch, config.window, shifted=True), *held_out)
+
+    def network(self) -> nn.Module:
+        return LanguageNetwork(len(self._tokens()), self.config.model)
+
+    def loss(self, network: nn.Module, batch: Window, carry: Any) -> tuple[Tensor, int, Any]:
+        """Sum of the nats over the window, the number of its tokens, and the state for the next window."""
+        logits, state = network(batch.x, carry)
+        total = cross_entropy(logits.flatten(0, 1).float(), batch.y.flatten(), reduction="sum")
+        return total, int((batch.y != -100).sum()), tree.detach(state)
+
+    @torch.no_grad()
+    def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
+        """Nats, perplexity and bits a token, and bits a character, over a whole part read with carried state."""
+        total, count, state = 0.0, 0, None
+        device = next(network.parameters()).device
+        seen: list[Tensor] = []
+        for x, y in batches.epoch(0):
+            loss, tokens, state = self.loss(network, Window(x.to(device), y.to(device)), state)
+            total, count = total + float(loss), count + tokens
+            seen.append(y[y != -100])
+        nats = total / max(1, count)
+        characters = len(self._tokens().decode(torch.cat(seen).tolist()))
+        return {
+            "loss": nats,
+            "perplexity": math.exp(min(nats, 700.0)),
+            "bits_per_character": total / math.log(2) / max(1, characters),
+        }
+
+    @torch.no_grad()
+    def predict(self, raw: str) -> dict[str, Any]:
+        """How likely a text is (nats and perplexity a token), and the five likeliest tokens after it."""
+        tokens = self._tokens()
+        numbers = torch.tensor([tokens.encode(raw)])
+        if numbers.shape[1] < 2:
+            raise DataError(f"predict: expected a text of at least two tokens, got {raw!r}")
+        logits, _ = self.ready()(numbers)
+        nats = float(cross_entropy(logits[0, :-1], numbers[0, 1:]))
+        chances, following = logits[0, -1].softmax(-1).topk(min(5, len(tokens)))
+        likely = {tokens.decode([n]): p for n, p in zip(following.tolist(), chances.tolist(), strict=True)}
+        return {"text": raw, "nats_per_token": nats, "perplexity": math.exp(nats), "next": likely}
+
+    def stream(self, raw: str = "", sampling: Sampling | None = None, seed: int = 0) -> TextStream:
+        """A `TextStream`: tokens of text as they come, after the prompt ``raw``; its state can be saved."""
+        return TextStream(self.ready(), self._tokens(), raw, sampling or Sampling(), seed)
+
+    def generate(
+        self, prompt: str = "", length: int = 500, sampling: Sampling | None = None, seed: int = 0, beam: int = 0
+    ) -> str:
+        """``length`` tokens of text after the prompt: drawn by ``sampling``, or the likeliest found by ``beam``."""
+        stream = self.stream(prompt, sampling, seed)
+        if beam:
+            best, _ = beam_search(self.ready().step, stream.logits, stream.state, length, beam)  # type: ignore
+            return self._tokens().decode(best[0].tolist())
+        return "".join(stream.take(length))
+
+    def read(self, source: str) -> Batches:
+        """The tokens of a text file, each to be predicted once."""
+        return _held_out(torch.tensor(self._tokens().encode(read_text(source))), self.config.data)
+
+    def explain(self) -> str:
+        """Which kernel runs for a training batch; generation goes step by step through the equations themselves."""
+        data, network = self.config.data, self.ready()
+        with dispatch.record() as log:
+            network(torch.zeros(data.batch, data.window, dtype=torch.long))
+        return "\n".join(str(decision) for decision in log)
+
+    @torch.no_grad()
+    def hidden_states(self, text: str) -> Tensor:
+        """The outputs ``(T, H)`` of the last layer while the network reads a text of T tokens."""
+        network = self.ready()
+        numbers = torch.tensor([self._tokens().encode(text)])
+        return network.layers(network.embedding(numbers))[0][0]  # type: ignore[operator]
+
+    def pieces(self, text: str) -> list[str]:
+        """The tokens of a text, as text."""
+        tokens = self._tokens()
+        return [tokens.decode([number]) for number in tokens.encode(text)]
+
+    def learned(self) -> dict[str, Any]:
+        return self._tokens().to_dict()
+
+    def relearn(self, values: dict[str, Any]) -> None:
+        kind = values.get("kind")
+        if kind not in TOKENS:
+            raise RunError(f"the vocabulary is of unknown kind {kind!r}; expected one of {', '.join(TOKENS)}")
+        self.tokens = TOKENS[kind].from_dict(values)
+
+    def _tokens(self) -> Tokens:
+        if self.tokens is None:
+            raise RunError("LanguageModel has no vocabulary yet; call fit(...) or load(folder)")
+        return self.tokens
+
+
+def _parts(config: LanguageData) -> list[str]:
+    """Training, validation and test text: a file cut in order, or the parts that a data set comes in."""
+    path = get(config.text) if config.text in SOURCES else Path(config.text)
+    if not path.is_dir():
+        return split_text(read_text(path), config.split)
+    whole = path / "text.txt"
+    if whole.exists():
+        return split_text(read_text(whole), config.split)
+    return [read_text(path / f"{part}.txt") for part in ("train", "valid", "test")]
+
+
+def _held_out(numbers: Tensor, config: LanguageData) -> Windows:
+    """Every token of a held-out part once, in few rows so that little context is lost at their beginnings."""
+    rows = max(1, min(16, len(numbers) // (2 * config.window)))
+    return Windows(numbers, rows, config.window)
