@@ -1,6 +1,8 @@
 """recurra: recurrent neural networks on PyTorch. Write the recurrence once; train it fast, stream it, ship it."""
 
 from recurra import tree
+from recurra.convert import from_torch, to_torch
+from recurra.dropin import fuse, unfuse
 from recurra.errors import PerformanceWarning, RecurraError
 from recurra.kernels.dispatch import use_backend
 from recurra.layers import (
@@ -50,7 +52,11 @@ __all__ = [
     "Stream",
     "VariationalDropout",
     "Zoneout",
+    "from_torch",
+    "fuse",
     "initialise",
+    "to_torch",
     "tree",
+    "unfuse",
     "use_backend",
 ]

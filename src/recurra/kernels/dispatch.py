@@ -3,7 +3,7 @@
 An `Op` is a reference, which defines the answer and accepts every call, and variants that compute the same
 answer faster. Each variant comes with ``accepts(call) -> ""`` or the reason for a refusal, in words. The first
 variant that accepts runs. Nothing is chosen silently: `record` collects every decision with its reasons, and
-where the reference runs because all others refused, a `PerformanceWarning` says so once.
+where the reference runs although a faster variant could be hoped for, a `PerformanceWarning` says so once.
 """
 
 import warnings
@@ -52,11 +52,18 @@ class Variant(Generic[C]):
 
 @dataclass
 class Op(Generic[C]):
-    """An operation: its name, the reference that defines it, and its variants, fastest first."""
+    """An operation: its name, the reference that defines it, and its variants, fastest first.
+
+    ``hopes(call)`` says whether a faster variant could have been expected, so that the reference is a surprise.
+    """
 
     name: str
     reference: Callable[[C], Any]
+    hopes: Callable[[C], bool] = lambda call: True
     variants: list[Variant[C]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._definition = Variant(REFERENCE, self.reference, lambda call: "")
 
     def variant(self, name: str, accepts: Callable[[C], str]) -> Callable:
         """Decorator: register a function as a variant, tried after those registered before it."""
@@ -73,7 +80,7 @@ class Op(Generic[C]):
         log = _records.get()
         if log is not None:
             log.append(Decision(self.name, str(call), variant.name, refused))
-        elif variant.name == REFERENCE and self.variants and _backend.get() is None:
+        elif variant.name == REFERENCE and self.variants and _backend.get() is None and self.hopes(call):
             self._warn(call, refused)
         return variant.run(call)
 
@@ -87,7 +94,7 @@ class Op(Generic[C]):
             if not reason:
                 return variant, refused
             refused[variant.name] = reason
-        return Variant(REFERENCE, self.reference, lambda call: ""), refused
+        return self._definition, refused
 
     def _warn(self, call: C, refused: dict[str, str]) -> None:
         key = (self.name, *refused.values())

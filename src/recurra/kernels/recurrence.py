@@ -147,12 +147,17 @@ def define(call: Call, watch: Callable[[Any], None] | None = None) -> tuple[Tens
     return torch.stack(outputs, 1), state
 
 
-recurrence: Op[Call] = Op("recurrence", define)
+def _torch_knows(call: Call) -> bool:
+    """Whether the cell's own class, not one that it was derived from, says which function of torch it is."""
+    return "torch_function" in vars(type(call.cell))
+
+
+recurrence: Op[Call] = Op("recurrence", define, hopes=_torch_knows)
 
 
 def _torch_accepts(call: Call) -> str:
     """Torch's functions know three equations, and nothing that changes them."""
-    if "torch_function" not in vars(type(call.cell)):
+    if not _torch_knows(call):
         return "torch has no function for this equation"
     if call.dropout is not None:
         return "torch's functions have no dropout of the recurrent product"

@@ -127,6 +127,8 @@ def _describe(state: Any) -> dict[str, tuple[int, ...]]:
 class Stepwise(Recurrent):
     """A layer that is fully described by one step: the loop over time, with ragged rows, is derived.
 
+        y_t, s_t = step(x_t, s_{t-1})
+
     A subclass writes `initial_state` and `step`, and sets ``input_shape`` and ``output_shape``.
     """
 

@@ -45,7 +45,7 @@ class RunFolder:
                 raise RunError(f"{self.path} is not a run folder, so --overwrite does not delete it")
 
     def create(self, overwrite: bool = False) -> None:
-        """Make the folder, in place of an old run if ``overwrite`` says so. Raises RunError if it cannot be made."""
+        """Make the folder, in place of an old run if ``overwrite`` says so. Raises RunError if it cannot be."""
         self.check_free(overwrite)
         try:
             if self.path.exists():
