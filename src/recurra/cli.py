@@ -80,9 +80,7 @@ def train(
         again = shlex.join(["recurra", "train", task, "--out", str(out), "--resume"])
         print(f"stopped at step {position.step}, everything is saved; go on with: {again}", file=sys.stderr)
         raise typer.Exit(130)
-    print(
-        f"trained to step {position.step}; best {position.best:.4f} at step {position.best_step}; see {out}"
-    )
+    print(f"trained to step {position.step}; best {position.best:.4f} at step {position.best_step}; see {out}")
 
 
 def _planned(task: str, name: str | None, changes: list[str]) -> recipe.Recipe:
@@ -175,10 +173,10 @@ def data_list(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
         return
-    table = Table("name", "what", "package", "licence", "here", box=None, pad_edge=False, header_style="bold")
+    table = Table("name", "what", "package", "here", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         size = f"{row.size / 1e6:.1f} MB"
-        table.add_row(row.name, row.summary, size, row.licence, "yes" if row.present else "")
+        table.add_row(row.name, f"{row.summary} [dim]({row.licence})[/dim]", size, "yes" if row.present else "")
     console.print(table)
 
 

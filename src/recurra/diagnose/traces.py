@@ -38,7 +38,7 @@ def draw_heat_map(values: Tensor, labels: list[str], path: str | Path, title: st
     width = max(6.0, 0.17 * len(labels) + 1.8)
     figure = Figure(figsize=(width, 0.13 * len(units) + 1.3), dpi=120, layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(values[:, units].T, aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach)
+    image = axes.imshow(values[:, units].T.numpy(), aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach)
     shown = [{"\n": "↵", " ": "·"}.get(label, label) for label in labels]
     axes.set_xticks(range(len(labels)), shown, fontsize=8, family=["DejaVu Sans Mono", "monospace"])
     axes.set_yticks(range(0, len(units), 5), [f"{int(u)}" for u in units[::5]], fontsize=7)

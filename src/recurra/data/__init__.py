@@ -1,0 +1,1 @@
+"""Data: sets by name, text and its tokens, batches."""
