@@ -40,7 +40,7 @@ def run(call, text: Path) -> Path:
     out = text.parent / "run"
     code, printed, _ = call("train", "language_model", "--data", text, "--out", out, "--quiet", *SETS)
     assert code == 0
-    assert f"trained to step 6; best" in printed
+    assert "trained to step 6; best" in printed
     return out
 
 
@@ -79,7 +79,10 @@ def test_resume_finishes_and_can_go_further(call, run: Path) -> None:
 
 
 MISTAKES = [
-    (["train", "language_modle", "--out", "{tmp}/o"], "unknown task 'language_modle'; did you mean 'language_model'?"),
+    (
+        ["train", "language_modle", "--out", "{tmp}/o"],
+        "unknown task 'language_modle'; did you mean 'language_model'?",
+    ),
     (["train", "language_model", "--out", "{tmp}/o", "--recipe", "shakspeare"], "did you mean 'shakespeare'?"),
     (["train", "language_model", "--out", "{tmp}/o", "--recipe", "{tmp}/absent.toml"], "cannot read the recipe"),
     (["train", "language_model", "--out", "{tmp}/o", "--set", "model.hiden=3"], "did you mean 'hidden'?"),
@@ -93,7 +96,10 @@ MISTAKES = [
     (["train", "language_model", "--out", "{tmp}/run", "--data", "{tmp}/t.txt"], "--overwrite"),
     (["train", "language_model", "--out", "{tmp}", "--data", "{tmp}/t.txt", "--overwrite"], "not a run folder"),
     (["train", "language_model", "--out", "{tmp}/o", "--resume"], "is not a run folder"),
-    (["train", "language_model", "--out", "{tmp}/run", "--resume", "--set", "model.hidden=9"], "only fit.* can change"),
+    (
+        ["train", "language_model", "--out", "{tmp}/run", "--resume", "--set", "model.hidden=9"],
+        "only fit.* can change",
+    ),
     (["train", "language_model"], "Missing option '--out'"),
     (["evaluate", "{tmp}/absent"], "is not a run folder"),
     (["evaluate", "{tmp}/run", "--part", "train"], "expected part to be 'valid' or 'test', got 'train'"),

@@ -32,7 +32,12 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_tensors_there_and_back(tmp_path: Path) -> None:
     shared = torch.arange(6.0).view(2, 3)
-    tensors = {"a": shared.t(), "b": shared, "c": torch.tensor([3, 4]), "d": torch.tensor(1.5, dtype=torch.bfloat16)}
+    tensors = {
+        "a": shared.t(),
+        "b": shared,
+        "c": torch.tensor([3, 4]),
+        "d": torch.tensor(1.5, dtype=torch.bfloat16),
+    }
     files.write_tensors(tmp_path / "t.safetensors", tensors)
     found = files.read_tensors(tmp_path / "t.safetensors")
     assert found.keys() == tensors.keys()
@@ -64,5 +69,5 @@ def test_json_mistakes(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(RunError, match="not JSON"):
         files.read_json(tmp_path / "a.json")
-    with pytest.raises(RunError, match="is .* a run folder"):
+    with pytest.raises(RunError, match=r"is .* a run folder"):
         files.read_json(tmp_path / "b.json")

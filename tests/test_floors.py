@@ -74,7 +74,9 @@ def imports(name: str) -> set[str]:
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_down(name: str) -> None:
     for target in imports(name):
-        assert floor(target) <= floor(name), f"{name} (floor {floor(name)}) imports {target} (floor {floor(target)})"
+        assert floor(target) <= floor(name), (
+            f"{name} (floor {floor(name)}) imports {target} (floor {floor(target)})"
+        )
 
 
 def test_no_circle() -> None:

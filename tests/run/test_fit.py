@@ -36,7 +36,7 @@ def _threads():
 
 
 def write_text(path: Path, seed: int = 0) -> Path:
-    words = "to be or not that is the question whether nobler in mind suffer".split()
+    words = ["to", "be", "or", "not", "that", "is", "the", "question", "whether", "nobler", "in", "mind", "suffer"]
     generator = random.Random(seed)
     path.write_text(" ".join(generator.choice(words) for _ in range(1500)) + "\n", encoding="utf-8")
     return path
@@ -60,7 +60,9 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 def test_training_learns_and_keeps_the_best(tmp_path: Path) -> None:
     task = model(write_text(tmp_path / "t.txt"), hidden=32, depth=1, dropout=0.0)
-    position = task.fit(tmp_path / "run", Fit(steps=150, evaluate_every=30, warmup=5, learning_rate=0.02), quiet=True)
+    position = task.fit(
+        tmp_path / "run", Fit(steps=150, evaluate_every=30, warmup=5, learning_rate=0.02), quiet=True
+    )
     records = RunFolder(tmp_path / "run").records()
     first = next(r["loss"] for r in records if "loss" in r)
     valid = [r["valid"]["loss"] for r in records if "valid" in r]
@@ -118,7 +120,10 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
     assert same(weights(out), weights(tmp_path / "whole"))
     best = [files.read_tensors(run / "model.safetensors") for run in (out, tmp_path / "whole")]
     assert same(*best)
-    steps = [[(r["step"], r.get("loss"), r.get("valid")) for r in RunFolder(run).records()] for run in (out, tmp_path / "whole")]
+    steps = [
+        [(r["step"], r.get("loss"), r.get("valid")) for r in RunFolder(run).records()]
+        for run in (out, tmp_path / "whole")
+    ]
     assert steps[0] == steps[1]
 
 
@@ -190,7 +195,10 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """torchrun with two CPU processes: every row is trained once, the losses are those of one process."""
     text = write_text(tmp_path / "t.txt")
     runs = {}
-    for name, launch in {"one": [], "two": ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]}.items():
+    for name, launch in {
+        "one": [],
+        "two": ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"],
+    }.items():
         arguments = command(text, tmp_path / name, "--set", "model.dropout=0", "--set", "fit.steps=6")[3:]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         subprocess.run(
@@ -238,7 +246,9 @@ def test_a_loss_that_is_not_finite_says_where_and_what_to_try(tmp_path: Path) ->
     folder = RunFolder(tmp_path / "run")
     folder.create()
     trainer = Trainer(Broken(), folder, Fit(steps=10, evaluate_every=1), quiet=True)
-    with pytest.raises(TrainingError, match=r"nan .* at step 3 \(epoch 0, batch 2\); try a lower fit.learning_rate"):
+    with pytest.raises(
+        TrainingError, match=r"nan .* at step 3 \(epoch 0, batch 2\); try a lower fit.learning_rate"
+    ):
         trainer.run(Broken().data())
     assert progress(tmp_path / "run") == 2
 

@@ -150,7 +150,10 @@ def test_it_learns_a_sentence_by_heart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LanguageModelConfig(model=LanguageNet(layer="lsmt")), "unknown layer 'lsmt'; did you mean 'lstm'?"),
+        (
+            lambda: LanguageModelConfig(model=LanguageNet(layer="lsmt")),
+            "unknown layer 'lsmt'; did you mean 'lstm'?",
+        ),
         (lambda: LanguageModelConfig(model=LanguageNet(hidden=0)), "model.hidden: expected at least 1"),
         (lambda: LanguageModelConfig(model=LanguageNet(embedding=3)), "tied weights need an embedding of 512"),
         (lambda: LanguageModelConfig(data=LanguageData(split=(0.5, 0.5))), "expected three shares"),
