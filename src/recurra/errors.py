@@ -6,6 +6,8 @@
     |- LengthsError      (ValueError)    lengths that do not describe the batch
     |- StateError        (ValueError)    the state of another layer, batch or device
     |- NotCausalError    (RuntimeError)  one step asked of a layer that needs the future
+    |- EquationError     (ValueError)    an equation that cannot become a kernel
+    |- BuildError        (RuntimeError)  a kernel that cannot be compiled or loaded here
     |- ConfigError       (ValueError)    a recipe, key or option that cannot be understood
     |- DataError         (ValueError)    a file or data set that cannot be read or used
     |- RunError          (RuntimeError)  a run folder that cannot be written, read or resumed
@@ -17,10 +19,12 @@ working for people who do not know this tree.
 """
 
 __all__ = [
+    "BuildError",
     "ConfigError",
     "ContractError",
     "DataError",
     "DtypeError",
+    "EquationError",
     "LengthsError",
     "NotCausalError",
     "PerformanceWarning",
@@ -54,6 +58,14 @@ class StateError(RecurraError, ValueError):
 
 class NotCausalError(RecurraError, RuntimeError):
     """One step was asked of a layer that needs the future."""
+
+
+class EquationError(RecurraError, ValueError):
+    """An equation that cannot become a graph of elementwise operations."""
+
+
+class BuildError(RecurraError, RuntimeError):
+    """A kernel that cannot be compiled or loaded on this machine."""
 
 
 class ConfigError(RecurraError, ValueError):

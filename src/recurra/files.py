@@ -91,7 +91,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read a safetensors file. Raises RunError if it is missing, truncated or something else."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError as error:
         raise RunError(f"cannot read {path}: no such file") from error
     except (OSError, SafetensorError) as error:

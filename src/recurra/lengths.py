@@ -13,10 +13,13 @@ __all__ = ["blank", "check", "last", "mask", "reverse"]
 
 def check(lengths: Tensor | list[int], batch: int, time: int) -> Tensor:
     """Return lengths as a CPU int64 tensor ``(B,)``, or raise LengthsError saying what is wrong with them."""
-    given = torch.as_tensor(lengths)
+    try:
+        given = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise LengthsError(f"lengths: expected {batch} whole numbers, one a row, got {lengths!r}") from error
     if given.dim() != 1 or len(given) != batch:
         raise LengthsError(f"lengths: expected one length a row, shape ({batch},), got shape {tuple(given.shape)}")
-    if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
+    if batch and (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool):
         raise LengthsError(f"lengths: expected whole numbers, got {given.dtype}; use lengths.long()")
     given = given.detach().to("cpu", torch.int64)
     if batch and (given.min() < 0 or given.max() > time):

@@ -35,6 +35,8 @@ def leaves(tree: Tree) -> list[Tensor]:
     """All tensors of a state, left to right."""
     if isinstance(tree, Tensor):
         return [tree]
+    if not isinstance(tree, tuple | list):
+        raise TypeError(f"expected tensors in tuples, got {type(tree).__name__}")
     return [leaf for branch in tree for leaf in leaves(branch)]
 
 
@@ -42,6 +44,8 @@ def names(tree: Tree, prefix: str = "") -> list[str]:
     """A dotted name for each leaf, in the order of `leaves`: ``["0.h", "0.c", "1.h"]``."""
     if isinstance(tree, Tensor):
         return [prefix or "state"]
+    if not isinstance(tree, tuple | list):
+        raise TypeError(f"expected tensors in tuples, got {type(tree).__name__}")
     keys = getattr(tree, "_fields", None) or [str(i) for i in range(len(tree))]
     start = f"{prefix}." if prefix else ""
     return [name for key, branch in zip(keys, tree, strict=True) for name in names(branch, start + key)]

@@ -1,1 +1,11 @@
-"""Floor 1: functions on tensors, without modules. Each operation is a definition and faster variants of it."""
+"""Floor 1: functions on tensors, without modules. Each operation is a definition and faster variants of it.
+
+The variants of each operation are named here, fastest first.
+"""
+
+from recurra.kernels import torch_functions
+from recurra.kernels.cpu import fused
+from recurra.kernels.recurrence import recurrence
+
+recurrence.variant("fused", fused.accepts)(fused.run)
+recurrence.variant("torch", torch_functions.accepts)(torch_functions.run)

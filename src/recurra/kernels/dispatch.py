@@ -6,6 +6,7 @@ variant that accepts runs. Nothing is chosen silently: `record` collects every d
 where the reference runs although a faster variant could be hoped for, a `PerformanceWarning` says so once.
 """
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -106,8 +107,16 @@ class Op(Generic[C]):
             f"{call} runs as the reference loop, right but slow ({reasons}). "
             "layer.explain(x) tells more; use_backend('reference') says that this is meant.",
             PerformanceWarning,
-            stacklevel=2,
+            stacklevel=_frames_to_caller(),
         )
+
+
+def _frames_to_caller() -> int:
+    """How far up the first frame is that belongs neither to recurra nor to torch: the user's line."""
+    frame, level = sys._getframe(2), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("recurra", "torch"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The gated loop over time: its definition, and the face that its variants share.
+"""The gated loop over time: its definition, and the face that its variants share (`recurra.kernels` names them).
 
 For t = 1 .. T, with the gates of a cell named by letters such as r, z, n:
 
@@ -11,7 +11,6 @@ share of the old state that zoneout keeps (Krueger et al. 2017). Past the end of
 """
 
 from collections import namedtuple
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -35,6 +34,7 @@ __all__ = [
     "project",
     "recurrence",
     "split",
+    "unroll",
 ]
 
 
@@ -118,7 +118,8 @@ def advance(cell: Cell, projected: Tensor, state: Any, weights: Weights, dropout
     """One time step: ``projected (B, G*H)`` and the state before give the state after."""
     h = state[0] if dropout is None else state[0] * dropout
     x, u = split(cell, projected), split(cell, multiply(cell, h, weights))
-    return cell.equation(x, u, state, named(cell.vectors, weights.vectors))
+    after = cell.equation(x, u, state, named(cell.vectors, weights.vectors))
+    return tree.State(**{name: getattr(after, name) for name in cell.state})  # in the cell's order, h first
 
 
 def keep_some(keep: Tensor, before: Tensor, after: Tensor) -> Tensor:
@@ -126,19 +127,21 @@ def keep_some(keep: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return keep * before + (1 - keep) * after
 
 
-def define(call: Call, watch: Callable[[Any], None] | None = None) -> tuple[Tensor, Any]:
-    """The definition: y ``(B, T, H)`` and the last state. ``watch`` is given the state after every step."""
-    x, state = call.x, call.state
-    time = x.shape[1]
-    if time == 0:
-        return x.new_zeros(len(x), 0, call.weights.U.shape[1]), state
-    projected = project(call.cell, x, call.weights).unbind(1)
-    alive = None
+def define(call: Call) -> tuple[Tensor, Any]:
+    """The definition: y ``(B, T, H)`` and the last state."""
+    if call.x.shape[1] == 0:
+        return call.x.new_zeros(len(call.x), 0, call.weights.U.shape[1]), call.state
+    return unroll(call, project(call.cell, call.x, call.weights))
+
+
+def unroll(call: Call, projected: Tensor) -> tuple[Tensor, Any]:
+    """The loop alone: ``projected (B, T, G*H)`` is W x + b of all steps, and call.x is not read."""
+    state, time = call.state, projected.shape[1]
+    alive, outputs = None, []
     if call.lengths is not None:
-        alive = ragged.mask(call.lengths, time, x.device).unbind(1)
-    outputs = []
+        alive = ragged.mask(call.lengths, time, projected.device).unbind(1)
     for t in range(time):
-        after = advance(call.cell, projected[t], state, call.weights, call.dropout)
+        after = advance(call.cell, projected[:, t], state, call.weights, call.dropout)
         if call.keep is not None:
             now = tree.map(lambda k, t=t: k[:, min(t, k.shape[1] - 1)], call.keep)
             after = tree.map(keep_some, now, state, after)
@@ -147,113 +150,10 @@ def define(call: Call, watch: Callable[[Any], None] | None = None) -> tuple[Tens
     return torch.stack(outputs, 1), state
 
 
-def _torch_knows(call: Call) -> bool:
-    """Whether the cell's own class, not one that it was derived from, says which function of torch it is."""
-    return "torch_function" in vars(type(call.cell))
+def _could_be_fast(call: Call) -> bool:
+    """Torch knows the equation, or it is float32 on a processor, where equations are compiled."""
+    known = "torch_function" in vars(type(call.cell))
+    return known or (call.x.device.type == "cpu" and call.x.dtype == torch.float32)
 
 
-recurrence: Op[Call] = Op("recurrence", define, hopes=_torch_knows)
-
-
-def _torch_accepts(call: Call) -> str:
-    """Torch's functions know three equations, and nothing that changes them."""
-    if not _torch_knows(call):
-        return "torch has no function for this equation"
-    if call.dropout is not None:
-        return "torch's functions have no dropout of the recurrent product"
-    if call.keep is not None:
-        return "torch's functions have no zoneout"
-    if 0 in call.x.shape or call.weights.U.shape[1] == 0:
-        return "torch's functions do not take empty tensors"
-    return ""
-
-
-@recurrence.variant("torch", _torch_accepts)
-def run_torch(call: Call) -> tuple[Tensor, Any]:
-    """Torch's own lstm, gru and rnn: oneDNN on the CPU, cuDNN on CUDA.
-
-    Ragged rows are sorted by length and cut where half of them have ended, so that the cost is at most twice
-    the sum of the lengths; packing would run step by step instead.
-    """
-    if call.lengths is None:
-        return _torch_segment(call, call.x, call.state, None)
-    cuts = _cuts(call.lengths)
-    if not cuts:
-        return call.x.new_zeros(*call.x.shape[:2], call.weights.U.shape[1]), call.state
-    if cuts == [call.x.shape[1]]:
-        return _torch_segment(call, call.x, call.state, call.lengths)
-    return _torch_sorted(call, call.lengths, cuts)
-
-
-def _cuts(lengths: Tensor) -> list[int]:
-    """Ends of the time segments: each ends where half of the rows that began it have ended."""
-    remaining = lengths.sort().values
-    cuts, begin = [], 0
-    while len(remaining):
-        end = int(remaining[(len(remaining) - 1) // 2])
-        if end > begin:
-            cuts.append(end)
-            begin = end
-        remaining = remaining[remaining > end]
-    return cuts
-
-
-def _torch_sorted(call: Call, lengths: Tensor, cuts: list[int]) -> tuple[Tensor, Any]:
-    order = lengths.argsort(descending=True, stable=True)
-    lengths, where = lengths[order], order.to(call.x.device)
-    x, state = call.x[where], tree.rows(call.state, where)
-    pieces, finished, begin = [], [], 0
-    for end in cuts:
-        alive = int((lengths > begin).sum())
-        finished.append(tree.rows(state, slice(alive, None)))
-        state = tree.rows(state, slice(0, alive))
-        lengths = lengths[:alive]
-        y, state = _torch_segment(call, x[:alive, begin:end], state, (lengths - begin).clamp(max=end - begin))
-        pieces.append(torch.nn.functional.pad(y, (0, 0, 0, 0, 0, len(x) - alive)))
-        begin = end
-    rest = call.x.shape[1] - begin
-    if rest:
-        pieces.append(pieces[0].new_zeros(len(x), rest, call.weights.U.shape[1]))
-    state = tree.map(lambda *parts: torch.cat(parts), state, *reversed(finished))
-    back = where.argsort()
-    return torch.cat(pieces, 1)[back], tree.rows(state, back)
-
-
-def _torch_segment(call: Call, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
-    weights, full = call.weights, lengths is None or bool((lengths == x.shape[1]).all())
-    W = weights.W
-    if not full and len(state) > 1:
-        x, W = _holding(x, W, lengths, call.cell.gates.index("i"), call.cell.gates.index("f"))
-    kind = call.cell.torch_function  # type: ignore[attr-defined]
-    flat = [W, weights.U, weights.b, _recurrent_bias(call)]
-    start = tuple(leaf.unsqueeze(0).contiguous() for leaf in state)
-    function = getattr(torch, kind)
-    grad = torch.is_grad_enabled()
-    y, *last = function(x, start if len(start) > 1 else start[0], flat, True, 1, 0.0, grad, False, True)
-    end = [leaf.squeeze(0) for leaf in last]
-    if not full:
-        end[0] = ragged.last(y, lengths, state[0])
-    return y, type(state)(*end)
-
-
-def _recurrent_bias(call: Call) -> Tensor:
-    """Torch adds a second bias to U h; only the GRU's last gate has one that the first could not replace."""
-    b = call.weights.b
-    if not call.weights.vectors:
-        return torch.zeros_like(b)
-    (c,) = call.weights.vectors
-    return torch.cat([b.new_zeros(len(b) - len(c)), c])
-
-
-def _holding(x: Tensor, W: Tensor, lengths: Any, i: int, f: int) -> tuple[Tensor, Tensor]:
-    """Make padding hold the cell state, so that its last value needs no packing.
-
-    One more input is 1 in the padding. Its weight closes the input gate and opens the forget gate beyond the
-    reach of any other term: sigmoid gives exactly 0 and 1, so c' = 1 c + 0 g = c, in gradients too.
-    """
-    hidden = len(W) // 4
-    large = torch.finfo(W.dtype).max / 4 if W.dtype != torch.float16 else 1e4
-    column = W.new_zeros(4, hidden)
-    column[i], column[f] = -large, large
-    padding = ~ragged.mask(lengths, x.shape[1], x.device)
-    return torch.cat([x, padding[..., None].to(x.dtype)], -1), torch.cat([W, column.view(-1, 1)], 1)
+recurrence: Op[Call] = Op("recurrence", define, hopes=_could_be_fast)

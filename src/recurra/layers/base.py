@@ -60,13 +60,8 @@ class Recurrent(nn.Module, ABC):
         Returns y ``(B, T, *G)``, zero past the end of each row, and the state after the last valid step.
         Raises ShapeError, DtypeError, LengthsError or StateError when the input does not fit.
         """
-        self.check_input(x)
-        checked = None if lengths is None else ragged.check(lengths, x.shape[0], x.shape[1])
-        if state is None:
-            state = self.initial_state(len(x), x)
-        else:
-            self.check_state(state, x)
-        y, state = self.sequence(ragged.blank(x, checked), state, checked)
+        x, state, checked = self.prepare(x, state, lengths)
+        y, state = self.sequence(x, state, checked)
         return ragged.blank(y, checked), state
 
     def renew(self, state: Any) -> Any:
@@ -79,8 +74,22 @@ class Recurrent(nn.Module, ABC):
             self(x, state, lengths)
         return "\n".join(str(decision) for decision in log) or f"{self}: one path only, in plain PyTorch"
 
+    def prepare(
+        self, x: Tensor, state: Any = None, lengths: Tensor | list[int] | None = None
+    ) -> tuple[Tensor, Any, Tensor | None]:
+        """Check what a caller gave: x with its padding blanked, the state to begin with, and lengths on the CPU."""
+        self.check_input(x)
+        checked = None if lengths is None else ragged.check(lengths, x.shape[0], x.shape[1])
+        if state is None:
+            state = self.initial_state(len(x), x)
+        else:
+            self.check_state(state, x)
+        return ragged.blank(x, checked), state, checked
+
     def check_input(self, x: Tensor) -> None:
         """Raise ShapeError or DtypeError if ``x`` is not a batch of sequences for this layer."""
+        if not isinstance(x, Tensor):
+            raise DtypeError(f"{type(self).__name__}: expected x as a torch.Tensor, got {type(x).__name__}")
         name, shape = type(self).__name__, self.input_shape
         want = ", ".join(["B", "T", *(map(str, shape) if shape is not None else ["..."])])
         if x.dim() < 3 or (shape is not None and tuple(x.shape[2:]) != shape):
@@ -93,24 +102,22 @@ class Recurrent(nn.Module, ABC):
             )
 
     def check_state(self, state: Any, x: Tensor) -> None:
-        """Raise StateError if ``state`` does not have the structure, sizes and device of this layer's."""
+        """Raise StateError if ``state`` does not have the structure, sizes, dtype and device of this layer's."""
+        name = type(self).__name__
         template = self.initial_state(len(x), torch.empty(0, device="meta", dtype=x.dtype))
-        want = _describe(template)
-        try:
-            got = _describe(state)
-        except TypeError:
-            got = {type(state).__name__: ()}
+        want, got = _describe(template), _describe(state)
         if got != want:
             raise StateError(
-                f"{type(self).__name__}: expected a state of {want or 'no tensors'}, got {got or 'no tensors'}; "
+                f"{name}: expected a state of {want or 'no tensors'}, got {got or 'no tensors'}; "
                 "pass what this layer returned for the same batch, or None to begin anew"
             )
-        elsewhere = [leaf.device for leaf in tree.leaves(state) if leaf.device != x.device]
-        if elsewhere:
-            raise StateError(
-                f"{type(self).__name__}: x is on {x.device}, its state on {elsewhere[0]}; "
-                "move it with recurra.tree.map(lambda s: s.to(x.device), state)"
-            )
+        mixes = torch.is_autocast_enabled(x.device.type)
+        for leaf, own in zip(tree.leaves(state), tree.leaves(template), strict=True):
+            if leaf.device != x.device or (leaf.dtype != own.dtype and not mixes):
+                raise StateError(
+                    f"{name}: expected a state in {own.dtype} on {x.device} as x, got {leaf.dtype} on "
+                    f"{leaf.device}; convert it with .to({own.dtype}) and .to(x.device)"
+                )
 
     def refuse_step(self) -> NotCausalError:
         """The error of a layer that needs the future, naming the remedy."""
@@ -121,7 +128,11 @@ class Recurrent(nn.Module, ABC):
 
 
 def _describe(state: Any) -> dict[str, tuple[int, ...]]:
-    return dict(zip(tree.names(state), [tuple(leaf.shape) for leaf in tree.leaves(state)], strict=True))
+    """Names and shapes of a state; what is no state is described by its class."""
+    try:
+        return {name: tuple(leaf.shape) for name, leaf in zip(tree.names(state), tree.leaves(state), strict=True)}
+    except TypeError:
+        return {type(state).__name__: ()}
 
 
 class Stepwise(Recurrent):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recurra import lengths as ragged
 from recurra import tree
 from recurra.errors import ConfigError
+from recurra.kernels.cpu import fused
 from recurra.kernels.recurrence import (
     Call,
     Weights,
@@ -125,10 +126,8 @@ class Gated(Recurrent):
 
         They are the local variables of `equation` itself and the states, zero in the padding.
         """
-        self.check_input(x)
-        checked = None if lengths is None else ragged.check(lengths, x.shape[0], x.shape[1])
-        state = self.initial_state(len(x), x) if state is None else state
-        weights, x = self.weights(), ragged.blank(x, checked)
+        x, state, checked = self.prepare(x, state, lengths)
+        weights = self.weights()
         projected = project(self, x, weights)
         steps: list[dict[str, Tensor]] = []
         for t in range(x.shape[1]):
@@ -137,6 +136,10 @@ class Gated(Recurrent):
             steps.append({**seen, **state._asdict()})
         found = steps[0] if steps else {}
         return {name: ragged.blank(torch.stack([s[name] for s in steps], 1), checked) for name in found}
+
+    def kernel_source(self) -> str:
+        """The C++ that this cell's equation becomes. Raises EquationError or BuildError if it cannot."""
+        return fused.kernel_of(self).source
 
     def extra_repr(self) -> str:
         learned = ", initial='learned'" if self.initial is not None else ""

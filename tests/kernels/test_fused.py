@@ -1,0 +1,232 @@
+"""The fused CPU kernel against the reference loop in float64: values, last states and every gradient."""
+
+import copy
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from recurra import GRU, LSTM, RNN, Gated, PeepholeLSTM, State, tree, use_backend
+from recurra import lengths as ragged
+from recurra.errors import BuildError
+from recurra.kernels.cpu import build, fused
+from recurra.kernels.recurrence import Call, define
+
+pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
+
+
+class Everything(Gated):
+    """A cell that uses every operation a kernel knows, and three states."""
+
+    gates = ("a", "b")
+    state = ("h", "c", "n")
+    vectors = ("v", "w")
+
+    def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
+        a = torch.exp(-(x.a + u.a).abs()) + torch.log(1 + s.c**2) * p.v
+        b = torch.nn.functional.softplus(x.b + u.b) / (2 + torch.sqrt(1 + s.n**2))
+        c = torch.where(a > b, torch.relu(s.c - a), torch.maximum(s.h, b) * p.w)
+        n = torch.minimum(torch.sigmoid(a), torch.tanh(b)) - 0.5 * s.n
+        return State(h=torch.tanh(c + n), c=c, n=n)
+
+
+CELLS = {
+    "rnn": lambda f, h: RNN(f, h),
+    "relu": lambda f, h: RNN(f, h, "relu"),
+    "gru": GRU,
+    "lstm": LSTM,
+    "peephole": PeepholeLSTM,
+    "everything": Everything,
+}
+SIZES = [(1, 19, 1), (1, 7, 33), (2, 5, 16), (3, 9, 63), (19, 4, 17), (33, 6, 5), (8, 3, 64), (40, 3, 130)]
+
+
+def answer(run: Any, cell: Gated, dtype: torch.dtype, made: dict[str, Any]) -> list[Tensor]:
+    """y, last state, and gradients of x, the first state and all parameters."""
+    cell = copy.deepcopy(cell).to(dtype)
+    x = made["x"].to(dtype).requires_grad_()
+    first = tree.map(lambda leaf: leaf.to(dtype).requires_grad_(), made["first"])
+    keep = None if made["keep"] is None else tree.map(lambda leaf: leaf.to(dtype), made["keep"])
+    dropout = None if made["dropout"] is None else made["dropout"].to(dtype)
+    call = Call(cell, x, first, cell.weights(), made["lengths"], dropout, keep)
+    y, last = run(call)
+    y = ragged.blank(y, made["lengths"])
+    total = (y * made["flow"].to(dtype)).sum() + sum((leaf * (i + 1)).sin().sum() for i, leaf in enumerate(last))
+    total.backward()
+    return [y, *last, x.grad, *[leaf.grad for leaf in first], *[p.grad for p in cell.parameters()]]
+
+
+def make(cell: Gated, batch: int, time: int, kind: str) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(batch * 100 + time)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    size, states = cell.hidden_size, len(cell.state)
+    first = State(**{name: random(batch, size) for name in cell.state})
+    made = {"x": random(batch, time, cell.input_size), "first": first, "flow": random(batch, time, size)}
+    made |= {"lengths": None, "dropout": None, "keep": None}
+    if kind == "ragged":
+        made["lengths"] = torch.randint(0, time + 1, (batch,), generator=generator)
+    if kind == "noise":
+        made["dropout"] = (random(batch, size) > 0) * 1.25
+        made["keep"] = State(**{name: (random(batch, time, size) > 0.5) * 1.0 for name in cell.state})
+    if kind == "share":
+        made["keep"] = State(
+            **{name: torch.full((1, 1, 1), 0.1 * (i + 1)) for i, name in enumerate(cell.state[:states])}
+        )
+    return made
+
+
+@pytest.mark.parametrize("kind", ["plain", "ragged", "noise", "share"])
+@pytest.mark.parametrize("name", CELLS)
+def test_kernel_equals_the_definition(name: str, kind: str) -> None:
+    torch.manual_seed(0)
+    for batch, time, hidden in SIZES:
+        cell = CELLS[name](3, hidden)
+        with torch.no_grad():
+            for vector in cell.vectors:
+                cell.get_parameter(vector).normal_()
+        made = make(cell, batch, time, kind)
+        want = answer(define, cell, torch.float64, made)
+        got = answer(fused.run, cell, torch.float32, made)
+        for a, b in zip(want, got, strict=True):
+            error = (a - b.double()).abs().max() / (1 + a.abs().max())
+            assert error < 2e-5, f"{name} {kind} B={batch} T={time} H={hidden}: {error:.1e}"
+
+
+def test_two_threads_equal_one_and_repeat_bit_for_bit() -> None:
+    cell, x = PeepholeLSTM(40, 96), torch.randn(37, 30, 40)
+
+    def gradients() -> list[Tensor]:
+        cell.zero_grad()
+        y, _ = cell(x, lengths=[30 - i % 20 for i in range(37)])
+        y.square().mean().backward()
+        return [y.detach(), *[p.grad.clone() for p in cell.parameters()]]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        two, again = gradients(), gradients()
+        assert all(torch.equal(a, b) for a, b in zip(two, again, strict=True))
+        torch.set_num_threads(1)
+        torch.testing.assert_close(two, gradients(), atol=1e-5, rtol=1e-4)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_it_runs_for_a_cell_never_seen_before_and_shows_its_code() -> None:
+    cell = Everything(3, 5)
+    assert cell.explain(torch.randn(2, 4, 3)).startswith("Everything(3 -> 5) on B=2, T=4: fused ran")
+    assert "struct Cell {" in cell.kernel_source()
+    assert "const V t0 = x[0] + u[0];" in cell.kernel_source()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda cell, x: (cell.double(), x.double()), "computes in float32, x is torch.float64"),
+        (lambda cell, x: (cell.to("meta"), x.to("meta")), "runs on the processor, x is on meta"),
+    ],
+)
+def test_refusals_say_why(change: Any, reason: str) -> None:
+    cell, x = change(PeepholeLSTM(3, 5), torch.randn(2, 4, 3))
+    assert reason in fused.accepts(Call(cell, x, cell.initial_state(2, x), cell.weights()))
+
+
+@pytest.mark.parametrize("kind", ["plain", "ragged"])
+def test_gradients_of_gradients_come_from_the_reference(kind: str) -> None:
+    cell, lengths = PeepholeLSTM(3, 5), None if kind == "plain" else [4, 0, 2]
+    x = torch.randn(3, 4, 3, requires_grad=True)
+
+    def penalty(backend: str) -> list[Tensor]:
+        with use_backend(backend):
+            y, last = cell(x, lengths=lengths)
+            (slope,) = torch.autograd.grad(y.square().sum() + last.c.sum(), x, create_graph=True)
+            return list(torch.autograd.grad(slope.square().sum(), [x, cell.U, cell.W, cell.p_o]))
+
+    for a, b in zip(penalty("fused"), penalty("reference"), strict=True):
+        assert b.abs().max() > 0
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_nothing_is_saved_when_nothing_trains() -> None:
+    cell = PeepholeLSTM(3, 5)
+    with torch.no_grad():
+        y, _ = cell(torch.randn(2, 4, 3))
+    assert not y.requires_grad
+    cell.requires_grad_(False)
+    assert not cell(torch.randn(2, 4, 3))[0].requires_grad
+
+
+def test_without_a_compiler_the_reference_runs(tmp_path: Path) -> None:
+    code = "import torch, recurra\ncell = recurra.PeepholeLSTM(3, 5)\nprint(cell.explain(torch.randn(2, 4, 3)))\n"
+    environment = os.environ | {"PATH": str(tmp_path), "CXX": "", "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "reference ran" in done.stdout
+    assert "fused refused: no C++ compiler: set $CXX, or install g++ or clang++" in done.stdout
+
+
+def test_the_cache_is_private_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = 'extern "C" int answer() { return 42; }'
+    assert build.library(source).answer() == 42
+    (made,) = (tmp_path / "recurra" / "kernels").iterdir()
+    stamp = made.stat().st_mtime_ns
+    build.library.cache_clear()
+    assert build.library(source).answer() == 42
+    assert made.stat().st_mtime_ns == stamp, "the second time it is only loaded"
+    with pytest.raises(BuildError, match=r"could not compile the kernel: .*error"):
+        build.library("int broken(")
+    assert [path.name for path in made.parent.iterdir()] == [made.name]
+    made.parent.chmod(0o777)
+    build.library.cache_clear()
+    with pytest.raises(BuildError, match="can be written by others"):
+        build.library(source)
+
+
+MATH = """
+extern "C" void apply(int kind, const float* x, float* y, long count) {
+    for (long i = 0; i < count; i += LANES) {
+        V v = load(x + i);
+        store(y + i, kind == 0 ? exponential(v) : kind == 1 ? hyperbolic_tangent(v) : kind == 2 ? sigmoid(v)
+                     : kind == 3 ? logarithm(v) : square_root(v));
+    }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "low", "high", "ulps"),
+    [
+        (0, torch.exp, -87.0, 88.3, 2.0),
+        (1, torch.tanh, -12.0, 12.0, 4.0),
+        (2, torch.sigmoid, -80.0, 80.0, 4.0),
+        (3, torch.log, 1e-30, 1e30, 4.0),
+        (4, torch.sqrt, 0.0, 1e30, 1.0),
+    ],
+)
+def test_functions_are_accurate_and_keep_the_ends(
+    kind: int, function: Any, low: float, high: float, ulps: float
+) -> None:
+    headers = Path(build.__file__).parent / "math.h"
+    library = build.library(headers.read_text() + MATH)
+    if kind == 3:
+        x = torch.logspace(-30, 30, 160000, dtype=torch.float64).float()
+    else:
+        x = torch.linspace(low, high, 160000)
+    x[:16] = torch.tensor(
+        [0.0, -0.0, 1e-30, 1.0, -1.0, float("inf"), float("-inf"), float("nan"), 1e-3, *[0.5] * 7]
+    )
+    y = torch.empty_like(x)
+    library.apply(kind, ctypes.c_void_p(x.data_ptr()), ctypes.c_void_p(y.data_ptr()), ctypes.c_long(len(x)))
+    want = function(x.double())
+    torch.testing.assert_close(y[:9].double(), want[:9], rtol=1e-6, atol=1e-37, equal_nan=True)
+    error = ((y.double() - want).abs() / want.abs().clamp(min=1e-37))[16:]
+    assert float(error.max()) < ulps * 2**-24 * 1.01, f"{float(error.max()) * 2**24:.2f} ulp"
