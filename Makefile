@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: setup
-	@$(BIN)/python -m recurra demo
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m recurra demo  # threads that sleep while they wait, for a shared machine
 
 test: setup
 	$(BIN)/python -m pytest

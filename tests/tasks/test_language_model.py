@@ -1,6 +1,7 @@
 """The language model against brute force: one token at a time, by its own equations."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,26 @@ def test_carry_makes_windows_one_sequence(tmp_path: Path) -> None:
         total += float(part)
     assert count == 48
     assert total == pytest.approx(float(whole), rel=1e-5)
+
+
+def test_some_rows_forget_in_training_only(tmp_path: Path) -> None:
+    model = untrained(tmp_path, dropout=0.0)
+    network, tokens = model.ready(), torch.randint(0, 20, (400, 3))
+    window = Window(tokens[:, :-1], tokens[:, 1:])
+    with torch.no_grad():
+        _, state = network(torch.randint(0, 20, (400, 5)))
+        begun, fresh = network(window.x, state)[0], network(window.x)[0]
+        model.config = LanguageModelConfig(replace(model.config.data, forget=0.25), model.config.model)
+        seen = []
+        network.layers.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+        model.loss(network.train(), window, state)
+        model.loss(network.eval(), window, state)
+    empty = (seen[0][1].h == 0).all(1)
+    assert 0.15 < empty.float().mean() < 0.35
+    assert torch.equal(seen[0][1].h[~empty], state[1].h[~empty])
+    assert torch.equal(seen[0][0].seed, state[0].seed), "dropout goes on as it was"
+    assert torch.equal(seen[1][1].h, state[1].h), "evaluation forgets nothing"
+    assert not torch.allclose(begun, fresh, atol=1e-3)
 
 
 @pytest.mark.parametrize("tokens", ["characters", "words", "byte_pairs"])

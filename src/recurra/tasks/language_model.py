@@ -41,6 +41,7 @@ class LanguageData:
     split: tuple[float, ...] = key((0.9, 0.05, 0.05), "shares for training, validation and test, in order")
     batch: int = key(32, "rows side by side")
     window: int = key(128, "time steps between updates (truncated backpropagation)")
+    forget: float = key(0.02, "share of rows that begin a training window with an empty memory")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def _check_config(data: LanguageData, model: LanguageNet) -> None:
     for name, value in (("model.hidden", model.hidden), ("model.depth", model.depth)):
         if value < 1:
             raise ConfigError(f"{name}: expected at least 1, got {value}")
+    if not 0 <= data.forget <= 1:
+        raise ConfigError(f"data.forget: expected a share from 0 to 1, got {data.forget}")
     for name, value in (("data.batch", data.batch), ("data.window", data.window)):
         if value < 1:
             raise ConfigError(f"{name}: expected at least 1, got {value}")
@@ -146,6 +149,8 @@ class LanguageModel(Estimator):
 
     def loss(self, network: nn.Module, batch: Window, carry: Any) -> tuple[Tensor, int, Any]:
         """Sum of the nats over the window, the number of its tokens, and the state for the next window."""
+        if network.training and carry is not None and self.config.data.forget:
+            carry = _forget(carry, self.config.data.forget)
         logits, state = network(batch.x, carry)
         total = cross_entropy(logits.flatten(0, 1).float(), batch.y.flatten(), reduction="sum")
         return total, int((batch.y != -100).sum()), tree.detach(state)
@@ -231,6 +236,16 @@ class LanguageModel(Estimator):
         if self.tokens is None:
             raise RunError("LanguageModel has no vocabulary yet; call fit(...) or load(folder)")
         return self.tokens
+
+
+def _forget(state: Any, share: float) -> Any:
+    """Some rows with an empty memory, at random.
+
+    A state that is carried for a whole epoch drifts to where no text begins, and the network unlearns to start.
+    """
+    chosen = torch.rand(len(tree.leaves(state)[0])) < share
+    empty = tree.map(lambda leaf: torch.zeros_like(leaf) if leaf.is_floating_point() else leaf, state)
+    return tree.where(chosen.to(tree.leaves(state)[0].device), empty, state)
 
 
 def _parts(config: LanguageData) -> list[str]:
