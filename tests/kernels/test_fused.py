@@ -156,6 +156,31 @@ def test_gradients_of_gradients_come_from_the_reference(kind: str) -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+def test_an_attribute_that_changes_makes_another_kernel() -> None:
+    cell, x = RNN(3, 5), torch.randn(2, 4, 3)
+    for activation in ("tanh", "relu", "tanh"):
+        cell.activation = activation
+        with use_backend("reference"):
+            want, _ = cell(x)
+        torch.testing.assert_close(cell(x)[0], want, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::recurra.PerformanceWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own forward mode says so
+def test_transforms_and_forward_mode_take_the_reference() -> None:
+    cell, x = PeepholeLSTM(3, 5), torch.randn(2, 4, 3)
+    _, slope = torch.func.jvp(lambda x: cell(x)[0], (x,), (torch.ones_like(x),))
+    step = 1e-2
+    want = (cell(x + step)[0] - cell(x - step)[0]) / (2 * step)
+    torch.testing.assert_close(slope, want, atol=2e-3, rtol=1e-2)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        found = torch.autograd.forward_ad.unpack_dual(cell(dual)[0]).tangent
+    torch.testing.assert_close(found, slope)
+    rows = torch.func.vmap(lambda row: cell(row[None])[0][0])(x)
+    torch.testing.assert_close(rows, cell(x)[0], atol=1e-5, rtol=1e-4)
+
+
 def test_nothing_is_saved_when_nothing_trains() -> None:
     cell = PeepholeLSTM(3, 5)
     with torch.no_grad():

@@ -12,7 +12,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
 from recurra import lengths as ragged
@@ -50,20 +51,26 @@ class Kernel:
     backward: Any
 
 
-_kernels: "WeakKeyDictionary[Any, Kernel | RecurraError]" = WeakKeyDictionary()
+_kernels: "WeakKeyDictionary[Any, dict[Any, Kernel | RecurraError]]" = WeakKeyDictionary()
 
 
 def kernel_of(cell: Cell) -> Kernel:
     """The compiled kernel of a cell, made once. Raises EquationError or BuildError saying why there is none."""
-    if cell not in _kernels:
+    known, settings = _kernels.setdefault(cell, {}), _settings(cell)
+    if settings not in known:
         try:
-            _kernels[cell] = _make(cell)
+            known[settings] = _make(cell)
         except (EquationError, BuildError) as error:
-            _kernels[cell] = error
-    found = _kernels[cell]
+            known[settings] = error
+    found = known[settings]
     if isinstance(found, RecurraError):
         raise found
     return found
+
+
+def _settings(cell: Cell) -> tuple[tuple[str, Any], ...]:
+    """The plain attributes that an equation may branch on: another value is another kernel."""
+    return tuple((name, value) for name, value in vars(cell).items() if isinstance(value, bool | int | float | str))
 
 
 def _make(cell: Cell) -> Kernel:
@@ -87,8 +94,8 @@ def accepts(call: Call) -> str:
         return "autocast is on, and the fused kernel computes in float32"
     if call.cell.normalized:
         return "the fused kernel has no layer normalisation"
-    if type(x) is not Tensor or torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack():
-        return "the fused kernel takes plain tensors, outside of compilers and torch.func"
+    if type(x) not in (Tensor, nn.Parameter) or _watched():
+        return "the fused kernel takes plain tensors, outside of compilers, torch.func and forward-mode gradients"
     if torch_functions.accepts(call) == "" and _torch_is_faster(call):
         return "torch's own LSTM is faster at this size"
     try:
@@ -96,6 +103,12 @@ def accepts(call: Call) -> str:
     except (EquationError, BuildError) as error:
         return str(error)
     return ""
+
+
+def _watched() -> bool:
+    """Whether a compiler, a transform of torch.func or forward-mode differentiation wants to see the operations."""
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    return torch.compiler.is_compiling() or transformed or forward_ad._current_level >= 0
 
 
 def _torch_is_faster(call: Call) -> bool:
