@@ -299,6 +299,9 @@ def test_folders_are_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run folder"):
         model(text).fit(precious, QUICK, overwrite=True, quiet=True)
     assert (precious / "thesis.txt").exists()
+    shutil.rmtree(out)
+    (out / "checkpoints").mkdir(parents=True)  # killed at once
+    model(text).fit(out, QUICK, overwrite=True, quiet=True)
 
 
 def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,8 +41,15 @@ class RunFolder:
                     f"{self.path} exists and is not empty; choose another --out, go on with --resume, "
                     "or replace it with --overwrite"
                 )
-            if not self.path.is_dir() or not self.config.exists():
+            if not self._is_ours():
                 raise RunError(f"{self.path} is not a run folder, so --overwrite does not delete it")
+
+    def _is_ours(self) -> bool:
+        """Whether there is a run, or the little that a kill at its very start leaves."""
+        if not self.path.is_dir():
+            return False
+        names = {path.name for path in self.path.iterdir()}
+        return self.config.name in names or names <= {self.checkpoints.name, self.recipe.name}
 
     def create(self, overwrite: bool = False) -> None:
         """Make the folder, in place of an old run if ``overwrite`` says so. Raises RunError if it cannot be."""
