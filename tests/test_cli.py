@@ -106,6 +106,13 @@ MISTAKES = [
     (["evaluate", "{tmp}/run", "--data", "{tmp}/binary"], "binary file"),
     (["generate", "{tmp}/run", "--top-p", "2"], "top_p: expected 0 < top_p <= 1"),
     (["generate", "{tmp}/run", "--temperature", "hot"], "Invalid value for '--temperature'"),
+    (["generate", "{tmp}/run", "--beam", "2", "--memory", "{tmp}/m"], "they do not go together"),
+    (["generate", "{tmp}/run", "--seed", "99999999999999999999"], "Invalid value for '--seed'"),
+    (["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}"], "is a folder without text.txt"),
+    (
+        ["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}/t.txt", "--set", "data.split=[1,0,0]"],
+        "validation",
+    ),
     (["generate", "{tmp}/run", "--memory", "{tmp}/t.txt"], "not a whole safetensors file"),
     (["data", "get", "shakspeare"], "did you mean 'shakespeare'?"),
     (["trian"], "No such command 'trian'"),
@@ -142,6 +149,25 @@ def test_data_list_and_doctor(call) -> None:
     code, out, _ = call("doctor")
     assert code == 0
     assert "torch" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "[]", "expected a JSON object, got list"),
+        ("vocabulary.json", '{"kind": "characters"}', "the vocabulary of kind characters is broken"),
+        ("vocabulary.json", '{"kind": "runes"}', "unknown kind 'runes'"),
+        ("model.safetensors", None, "training stopped before its first validation"),
+        ("config.json", None, "is not a run folder"),
+    ],
+)
+def test_broken_run_folders(call, run: Path, name: str, content: str | None, message: str) -> None:
+    (run / name).unlink()
+    if content is not None:
+        (run / name).write_text(content)
+    code, out, err = call("generate", run, "--length", "3")
+    assert (code, err.count("\n"), out) == (2, 1, "")
+    assert message in err
 
 
 RECIPES = sorted(recipe.PLACES[0].rglob("*.toml"))

@@ -39,7 +39,7 @@ def load(path: Path) -> Estimator:
     """The trained task in a run folder, of whatever kind."""
     folder = RunFolder(path)
     folder.require()
-    name = files.read_json(folder.config).get("task")
+    name = files.read_table(folder.config).get("task")
     if name not in TASKS:
         raise ConfigError(f"{path} was made for the task {name!r}, which this version of recurra does not know")
     return TASKS[name].load(path)
@@ -60,7 +60,7 @@ def train(
     name: Annotated[str | None, typer.Option("--recipe", help="A recipe's name, or a .toml file.")] = None,
     data: Annotated[str | None, typer.Option(help="Train on this file: short for --set data.text=FILE.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: model.hidden=64.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", min=0, max=2**32)] = None,
     deterministic: Annotated[bool, typer.Option(help="The same bits every time, on one thread.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
@@ -140,10 +140,12 @@ def generate(
     top_k: Annotated[int, typer.Option(help="Draw from the k likeliest tokens; 0: all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Draw from the likeliest with this share of probability.")] = 1.0,
     beam: Annotated[int, typer.Option(help="Find the likeliest text with so many hypotheses.", min=0)] = 0,
-    seed: Annotated[int, typer.Option(help="Another seed, another text.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed, another text.", min=0, max=2**32)] = 0,
     memory: Annotated[Path | None, typer.Option(help="Go on from this saved memory; write it back after.")] = None,
 ) -> None:
     """Write text with a trained language model, token by token."""
+    if beam and memory is not None:
+        raise ConfigError("--beam searches and --memory streams: they do not go together, leave one out")
     model, sampling = language_model(run), Sampling(temperature, top_k, top_p)
     if beam:
         print(prompt + model.generate(prompt, length, sampling, seed, beam))

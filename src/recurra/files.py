@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from recurra.errors import RunError
 
-__all__ = ["read_json", "read_tensors", "write", "write_json", "write_tensors", "write_text"]
+__all__ = ["read_json", "read_table", "read_tensors", "write", "write_json", "write_tensors", "write_text"]
 
 
 def write(path: Path, fill: Callable[[Path], None]) -> None:
@@ -85,6 +85,14 @@ def read_json(path: Path) -> Any:
         raise RunError(f"cannot read {path}: {error.strerror}; is {path.parent} a run folder?") from error
     except ValueError as error:
         raise RunError(f"cannot read {path}: not JSON ({error})") from error
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Read JSON that is a table of names and values. Raises RunError if it is not."""
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise RunError(f"cannot use {path}: expected a JSON object, got {type(values).__name__}")
+    return values
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

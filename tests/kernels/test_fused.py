@@ -165,6 +165,48 @@ def test_an_attribute_that_changes_makes_another_kernel() -> None:
         torch.testing.assert_close(cell(x)[0], want, atol=1e-5, rtol=1e-4)
 
 
+SCALE = 1.0
+
+
+class Reading(Gated):
+    """An equation that reads an attribute of the object, of the class, of the module, and calls a method."""
+
+    gates = ("a",)
+    alpha = 1.0
+
+    def squash(self, value: Tensor) -> Tensor:
+        return self.act(self.beta * value)
+
+    def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
+        return State(h=self.squash(x.a + u.a) * self.alpha * SCALE * self.pair[0])
+
+
+def test_whatever_an_equation_reads_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = Reading(3, 5), torch.randn(2, 4, 3)
+    cell.beta, cell.act, cell.pair = 2.0, torch.tanh, (1.0, 2)
+    seen = []
+
+    def check() -> None:
+        with use_backend("reference"):
+            want, _ = cell(x)
+        assert "fused ran" in cell.explain(x)
+        torch.testing.assert_close(cell(x)[0], want, atol=1e-5, rtol=1e-4)
+        seen.append(want.sum().item())
+
+    check()
+    cell.beta = 0.5
+    check()
+    cell.act = torch.sigmoid
+    check()
+    cell.pair = (3.0, 2)
+    check()
+    monkeypatch.setattr(Reading, "alpha", 0.25)
+    check()
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 7.0)
+    check()
+    assert len(set(seen)) == 6
+
+
 @pytest.mark.filterwarnings("ignore::recurra.PerformanceWarning")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own forward mode says so
 def test_transforms_and_forward_mode_take_the_reference() -> None:

@@ -129,7 +129,45 @@ def test_killed_at_random_moments_and_resumed(tmp_path: Path) -> None:
 
 def progress(out: Path) -> int:
     newest = checkpoint.newest(out / "checkpoints")
-    return int(newest.name.removeprefix("step-")) if newest else 0
+    return int(newest.name.rpartition("-")[2]) if newest else 0
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2])
+def test_a_checkpoint_of_the_same_step_is_replaced_safely(tmp_path: Path, stop: int) -> None:
+    """Killed before each rename, there is always a complete checkpoint; the next one clears up."""
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(2))])
+    training = checkpoint.Training(nn.Linear(1, 1), optimizer, torch.device("cpu"))
+    checkpoint.publish(checkpoint.save(tmp_path, training, {"step": 7}, None))
+    path, real = checkpoint.save(tmp_path, training, {"step": 7, "again": 1}, None), Path.rename
+    count = 0
+
+    def rename(self: Path, target: Path) -> Path:
+        nonlocal count
+        count += 1
+        if count > stop:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        if stop < 2:
+            with pytest.raises(KeyboardInterrupt):
+                checkpoint.publish(path)
+        else:
+            checkpoint.publish(path)
+    newest = checkpoint.newest(tmp_path)
+    assert newest is not None
+    checkpoint.restore(newest, training)
+    checkpoint.publish(checkpoint.save(tmp_path, training, {"step": 9}, None))
+    assert [found.name for found in tmp_path.iterdir()] == ["step-00000009"]
+
+
+def test_resume_does_not_begin_anew_over_a_trained_network(tmp_path: Path) -> None:
+    text, out = write_text(tmp_path / "t.txt"), tmp_path / "run"
+    model(text).fit(out, QUICK, quiet=True)
+    shutil.rmtree(out / "checkpoints")
+    with pytest.raises(RunError, match="no checkpoint to go on from, though a network was trained here"):
+        model(text).fit(out, QUICK, resume=True, quiet=True)
 
 
 @pytest.mark.parametrize("moment", ["shared", "process", "publish", "remove"])
@@ -164,14 +202,14 @@ def test_killed_inside_the_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
             return real_save(*arguments)
 
         def dies_removing_the_old(path: Path, **_: object) -> None:
-            if path.name == "step-00000005":
+            if path.name == "step-00000005":  # the checkpoint before
                 dies()
 
         patch.setattr(checkpoint, "save", save)
         with pytest.raises(Killed):
             task.fit(out, QUICK, quiet=True)
     assert calls["count"] == 1
-    assert progress(out) == (10 if moment == "remove" else 5)
+    assert progress(out) == (10 if moment in ("publish", "remove") else 5)
     model(text).fit(out, QUICK, resume=True, quiet=True)
     assert same(weights(out), weights(tmp_path / "whole"))
 
@@ -199,7 +237,9 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         "one": [],
         "two": ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"],
     }.items():
-        arguments = command(text, tmp_path / name, "--set", "model.dropout=0", "--set", "fit.steps=6")[3:]
+        arguments = command(
+            text, tmp_path / name, "--set", "model.dropout=0", "--set", "data.forget=0", "--set", "fit.steps=6"
+        )[3:]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         subprocess.run(
             [sys.executable, *launch, "-m", "recurra", *arguments],
@@ -332,7 +372,10 @@ def test_no_pickle_in_a_run_folder(tmp_path: Path) -> None:
             kinds.add(path.suffix)
             head = path.read_bytes()[:16]
             assert not head.startswith((b"\x80", b"PK")), f"{path} looks like a pickle or a zip"
-    assert kinds == {".toml", ".json", ".jsonl", ".png", ".safetensors"}
+    assert kinds == {".toml", ".json", ".jsonl", ".png", ".safetensors", ""}
+    assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file() and not path.suffix] == [
+        "complete"
+    ]
 
 
 def test_a_foreign_or_cut_model(tmp_path: Path) -> None:

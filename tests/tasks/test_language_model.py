@@ -149,8 +149,33 @@ def test_predict_scores_and_looks_ahead(tmp_path: Path) -> None:
     assert answer["nats_per_token"] == pytest.approx(nats, rel=1e-5)
     best = model.tokens.decode([int(chances[-1].argmax())])
     assert next(iter(answer["next"])) == best
-    with pytest.raises(DataError, match="at least two tokens"):
-        model.predict("x")
+    alone = model.predict("x")
+    assert alone["nats_per_token"] is None
+    assert len(alone["next"]) == 5
+    with pytest.raises(DataError, match="at least one token"):
+        model.predict("")
+
+
+@pytest.mark.parametrize("tokens", ["characters", "words", "byte_pairs"])
+def test_bits_are_counted_by_the_characters_of_the_text(tmp_path: Path, tokens: str) -> None:
+    model = untrained(tmp_path, tokens=tokens)
+    (tmp_path / "other.txt").write_text("the unheard-of 狐狸 jumps over the lazy dog\n" * 20, encoding="utf-8")
+    measured, batches = model.evaluate(source=str(tmp_path / "other.txt")), model.read(str(tmp_path / "other.txt"))
+    text = (tmp_path / "other.txt").read_text(encoding="utf-8")
+    total = measured["loss"] * (len(batches.tokens) - 1)
+    characters = len(text) - len(model.tokens.decode(model.tokens.encode(text)[:1]))
+    assert measured["bits_per_character"] == pytest.approx(total / math.log(2) / characters, rel=1e-6)
+    assert ("share_unknown" in measured) == (tokens != "byte_pairs")
+
+
+def test_the_unknown_token_is_never_written(tmp_path: Path) -> None:
+    model = untrained(tmp_path)
+    with torch.no_grad():
+        model.trained.output.bias[0] = 50.0
+    unknown = "\N{REPLACEMENT CHARACTER}"
+    assert unknown not in model.generate("the", 50)
+    assert unknown not in model.generate("the", 5, beam=3)
+    assert unknown not in model.predict("the")["next"]
 
 
 def test_it_learns_a_sentence_by_heart(tmp_path: Path) -> None:
@@ -175,6 +200,7 @@ def test_it_learns_a_sentence_by_heart(tmp_path: Path) -> None:
             lambda: LanguageModelConfig(model=LanguageNet(layer="lsmt")),
             "unknown layer 'lsmt'; did you mean 'lstm'?",
         ),
+        (lambda: LanguageModelConfig(data=LanguageData(size=-3)), "data.size: expected 0 (no limit) or at least 2"),
         (lambda: LanguageModelConfig(model=LanguageNet(hidden=0)), "model.hidden: expected at least 1"),
         (lambda: LanguageModelConfig(model=LanguageNet(embedding=3)), "tied weights need an embedding of 512"),
         (lambda: LanguageModelConfig(data=LanguageData(split=(0.5, 0.5))), "expected three shares"),

@@ -1,6 +1,7 @@
 """Text: reading it, splitting it, and cutting it into tokens."""
 
 import json
+import math
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -8,6 +9,9 @@ from collections.abc import Iterable
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
 
 from recurra.errors import ConfigError, DataError
 
@@ -56,6 +60,13 @@ class Tokens(ABC):
     """
 
     kind: ClassVar[str]
+    unknown_number: ClassVar[int] = -1  # the number of the unknown token, -1 where no text is unknown
+
+    def known(self, logits: Tensor) -> Tensor:
+        """Logits ``(..., kinds)`` with no chance for the unknown token, which is nothing to write."""
+        if self.unknown_number < 0:
+            return logits
+        return logits.index_fill(-1, torch.tensor([self.unknown_number], device=logits.device), -math.inf)
 
     @classmethod
     @abstractmethod
@@ -88,6 +99,7 @@ class Listed(Tokens):
     """Tokens that are a list of pieces of text; number 0 is the unknown piece."""
 
     unknown: ClassVar[str] = "\N{REPLACEMENT CHARACTER}"
+    unknown_number = 0
     pattern: ClassVar[re.Pattern[str]]
 
     def __init__(self, pieces: list[str]) -> None:

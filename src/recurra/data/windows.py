@@ -31,6 +31,7 @@ class Windows:
     batch: int
     window: int
     shifted: bool = False
+    characters: int = 0  # of the text that the tokens were made of, without the first token's
     rank: int = 0
     world: int = 1
 

@@ -5,14 +5,16 @@ What comes out is a short list of operations on the numbers of one unit, from wh
 operation that mixes units, or that is not in the table, is refused with its name.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import accumulate, pairwise
+from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from recurra import tree
@@ -23,7 +25,8 @@ __all__ = ["Equation", "Graph", "Operation", "Value", "trace"]
 
 Value = str | float  # the name of an input or of an earlier result, or a constant
 
-SHAPE = (3, 5)  # of the tensors that the equation is traced on: rows and units
+SHAPES = ((3, 5), (2, 7))  # of the tensors that the equation is traced on, rows and units: twice, for it must
+# not depend on them
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,14 @@ class Equation:
     vectors: tuple[str, ...]
     forward: Graph
     backward: Graph
+    reads: tuple[tuple[str, Any], ...] = ()  # attributes of the cell that the equation read, and their values
+    globals: tuple[tuple[str, Any], ...] = ()  # numbers and texts of its module, likewise
+    module: Any = None  # the module's names
+
+    def holds_for(self, cell: Cell) -> bool:
+        """Whether what the equation read when it was traced is still so."""
+        same = all(_same(getattr(cell, name, None), value) for name, value in self.reads)
+        return same and all(_same(self.module.get(name), value) for name, value in self.globals)
 
     @property
     def same(self) -> bool:
@@ -83,8 +94,40 @@ class Equation:
         return gradients[:gates] == gradients[gates : 2 * gates]
 
 
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (type(a) is type(b) and not isinstance(a, Tensor) and bool(a == b))
+
+
+class _Reader:
+    """Stands for the cell inside its equation, and notes which of its attributes are read."""
+
+    def __init__(self, cell: Cell, reads: dict[str, Any]) -> None:
+        self.__dict__["_cell"], self.__dict__["_reads"] = cell, reads
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._cell, name)
+        if isinstance(value, Tensor):
+            raise EquationError(f"the equation reads self.{name}, a tensor; name it in vectors and read p.{name}")
+        if inspect.ismethod(value) and value.__self__ is self._cell:
+            return MethodType(value.__func__, self)
+        if not isinstance(value, Hashable) or isinstance(value, nn.Module):
+            raise EquationError(f"the equation reads self.{name}, a {type(value).__name__} that may change unseen")
+        self._reads[name] = value
+        return value
+
+
+def _numbers_around(function: Any) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    """The names of a function's module, and those among them that it may read as a number or a text."""
+    module = getattr(function, "__globals__", {})
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    plain = (bool, int, float, str, tuple)
+    return module, tuple((name, module[name]) for name in names if isinstance(module.get(name), plain))
+
+
 def trace(cell: Cell) -> Equation:
     """Trace a cell's equation and its backward. Raises EquationError naming what cannot be part of a graph."""
+    reads: dict[str, Any] = {}
+    equation = MethodType(type(cell).equation, _Reader(cell, reads))
     groups = (cell.gates, cell.gates, cell.state, cell.vectors)
     ends = list(accumulate(map(len, groups), initial=0))
     names = [f"{kind}_{name}" for kind, group in zip("xusp", groups, strict=True) for name in group]
@@ -92,20 +135,26 @@ def trace(cell: Cell) -> Equation:
     def forward(*values: Tensor) -> tuple[Tensor, ...]:
         parts = [values[a:b] for a, b in pairwise(ends)]
         x, u, p = (named(groups[i], parts[i]) for i in (0, 1, 3))
-        after = cell.equation(x, u, tree.State(**dict(zip(cell.state, parts[2], strict=True))), p)
+        after = equation(x, u, tree.State(**dict(zip(cell.state, parts[2], strict=True))), p)
         return tuple(getattr(after, name) for name in cell.state)
 
     def backward(*values: Tensor) -> tuple[Tensor, ...]:
         pull: Any = torch.func.vjp(forward, *values[: ends[-1]])[1]
         return pull(tuple(values[ends[-1] :]))
 
-    graphs = _graph(forward, names), _graph(backward, names + [f"g_{name}" for name in cell.state])
-    return Equation(cell.gates, cell.state, cell.vectors, *graphs)
+    graphs = [
+        (_graph(forward, names, shape), _graph(backward, names + [f"g_{name}" for name in cell.state], shape))
+        for shape in SHAPES
+    ]
+    if graphs[0] != graphs[1]:
+        raise EquationError("the equation depends on the shape of its tensors; give it the number as an attribute")
+    module, numbers = _numbers_around(type(cell).equation)
+    return Equation(cell.gates, cell.state, cell.vectors, *graphs[0], tuple(reads.items()), numbers, module)
 
 
-def _graph(function: Callable[..., tuple[Tensor, ...]], names: list[str]) -> Graph:
+def _graph(function: Callable[..., tuple[Tensor, ...]], names: list[str], size: tuple[int, int]) -> Graph:
     """Trace a function of tensors that all have one number for each row and unit."""
-    examples = [torch.zeros(SHAPE) for _ in names]
+    examples = [torch.zeros(size) for _ in names]
     try:
         traced = make_fx(torch.func.functionalize(function), tracing_mode="fake")(*examples)
     except EquationError:
@@ -121,7 +170,7 @@ def _graph(function: Callable[..., tuple[Tensor, ...]], names: list[str]) -> Gra
         if node.op == "placeholder":
             values[node] = next(inputs)
         elif node.op == "call_function":
-            values[node] = _convert(graph, node, values)
+            values[node] = _convert(graph, node, values, size)
         elif node.op == "output":
             graph.outputs = [values[item] for item in node.args[0]]
         else:
@@ -129,20 +178,38 @@ def _graph(function: Callable[..., tuple[Tensor, ...]], names: list[str]) -> Gra
     return graph.pruned()
 
 
-def _convert(graph: Graph, node: fx.Node, values: dict[fx.Node, Value]) -> Value:
+def _convert(graph: Graph, node: fx.Node, values: dict[fx.Node, Value], size: tuple[int, int]) -> Value:
     packet = getattr(node.target, "overloadpacket", node.target)
     name = getattr(packet, "__name__", str(node.target))
     if name not in _TABLE:
         raise EquationError(f"{name} is not an elementwise operation that kernels know")
     shape = tuple(node.meta["val"].shape)
-    if shape not in ((), SHAPE):
-        raise EquationError(f"{name} mixes units or rows: it gives shape {shape} from tensors of {SHAPE}")
+    if shape not in ((), size):
+        raise EquationError(f"{name} mixes units or rows: it gives shape {shape} from tensors of {size}")
+    if name in _NUMBERS_ONLY and all(_is_choice(item) for item in node.args):
+        raise EquationError(f"{name} of two comparisons is logic, not arithmetic; use torch.where")
+    unknown = set(node.kwargs) - {"alpha", "dtype", "layout", "device", "pin_memory", "memory_format"}
+    if unknown:
+        raise EquationError(f"{name} with {', '.join(sorted(unknown))} is not an operation that kernels know")
     arguments: list[Any] = [values[item] if isinstance(item, fx.Node) else item for item in node.args]
     arguments = [float(item) if isinstance(item, int | float) else item for item in arguments]
     alpha: Any = node.kwargs.get("alpha", 1)
+    if alpha != 1 and name not in ("add", "sub"):
+        raise EquationError(f"{name} with alpha={alpha} is not an operation that kernels know")
     if alpha != 1:
         arguments[1] = graph.add("mul", arguments[1], float(alpha))
-    return _TABLE[name](graph, *arguments)
+    try:
+        return _TABLE[name](graph, *arguments)
+    except TypeError as error:
+        raise EquationError(f"{name} with these arguments is not an operation that kernels know") from error
+
+
+_NUMBERS_ONLY = ("add", "sub", "mul", "maximum", "minimum", "rsub")
+
+
+def _is_choice(item: Any) -> bool:
+    """Whether an argument is the result of a comparison, which torch adds and multiplies as true and false."""
+    return isinstance(item, fx.Node) and item.meta["val"].dtype == torch.bool
 
 
 def _plain(kind: str, count: int) -> Callable[..., Value]:
@@ -167,8 +234,21 @@ def _power(graph: Graph, x: Value, exponent: Value) -> Value:
     return graph.add("div", 1.0, value) if halves < 0 else value
 
 
-def _softplus(graph: Graph, x: Value, *_: Value) -> Value:
+def _check_softplus(beta: Value = 1.0, threshold: Value = 20.0) -> None:
+    if (beta, threshold) != (1.0, 20.0):
+        raise EquationError(
+            f"softplus with beta={beta}, threshold={threshold} is not an operation that kernels know"
+        )
+
+
+def _softplus_backward(graph: Graph, g: Value, x: Value, *settings: Value) -> Value:
+    _check_softplus(*settings)
+    return graph.add("mul", g, graph.add("sigmoid", x))
+
+
+def _softplus(graph: Graph, x: Value, *settings: Value) -> Value:
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
+    _check_softplus(*settings)
     small = graph.add("exp", graph.add("neg", graph.add("abs", x)))
     return graph.add("add", graph.add("maximum", x, 0.0), graph.add("log", graph.add("add", 1.0, small)))
 
@@ -186,7 +266,7 @@ _TABLE: dict[str, Callable[..., Value]] = {
     "rsqrt": lambda graph, x: graph.add("div", 1.0, graph.add("sqrt", x)),
     "pow": _power,
     "softplus": _softplus,
-    "softplus_backward": lambda graph, g, x, *_: graph.add("mul", g, graph.add("sigmoid", x)),
+    "softplus_backward": _softplus_backward,
     "sigmoid_backward": _sigmoid_backward,
     "tanh_backward": _tanh_backward,
     "threshold_backward": lambda graph, g, x, limit: graph.add("where", graph.add("gt", x, limit), g, 0.0),

@@ -21,6 +21,7 @@ from torch.nn.functional import layer_norm, linear
 
 from recurra import lengths as ragged
 from recurra import tree
+from recurra.errors import ConfigError
 from recurra.kernels.dispatch import Op
 
 __all__ = [
@@ -119,7 +120,13 @@ def advance(cell: Cell, projected: Tensor, state: Any, weights: Weights, dropout
     h = state[0] if dropout is None else state[0] * dropout
     x, u = split(cell, projected), split(cell, multiply(cell, h, weights))
     after = cell.equation(x, u, state, named(cell.vectors, weights.vectors))
-    return tree.State(**{name: getattr(after, name) for name in cell.state})  # in the cell's order, h first
+    try:
+        return tree.State(**{name: getattr(after, name) for name in cell.state})  # in the cell's order, h first
+    except AttributeError as error:
+        raise ConfigError(
+            f"{type(cell).__name__}.equation: expected State({', '.join(f'{n}=...' for n in cell.state)}), "
+            f"got {type(after).__name__}; {error}"
+        ) from error
 
 
 def keep_some(keep: Tensor, before: Tensor, after: Tensor) -> Tensor:
@@ -129,9 +136,10 @@ def keep_some(keep: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 def define(call: Call) -> tuple[Tensor, Any]:
     """The definition: y ``(B, T, H)`` and the last state."""
+    projected = project(call.cell, call.x, call.weights)
     if call.x.shape[1] == 0:
-        return call.x.new_zeros(len(call.x), 0, call.weights.U.shape[1]), call.state
-    return unroll(call, project(call.cell, call.x, call.weights))
+        return projected[..., : call.weights.U.shape[1]], call.state  # no steps, yet part of the graph
+    return unroll(call, projected)
 
 
 def unroll(call: Call, projected: Tensor) -> tuple[Tensor, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from recurra import lengths as ragged
 from recurra import tree
@@ -20,7 +21,17 @@ def accepts(call: Call) -> str:
         return "torch's functions have no dropout of the recurrent product"
     if call.keep is not None:
         return "torch's functions have no zoneout"
+    if torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0:
+        return "torch's functions know neither torch.func nor forward-mode gradients"
+    if _half(call.x) and call.x.device.type == "cpu":
+        return "torch's functions do not compute in float16 on the processor"
     return ""
+
+
+def _half(x: Tensor) -> bool:
+    """Whether torch will compute in float16, by the tensor's type or by autocast."""
+    device = x.device.type
+    return (torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype) == torch.float16
 
 
 def run(call: Call) -> tuple[Tensor, Any]:
@@ -106,7 +117,7 @@ def _holding(x: Tensor, W: Tensor, lengths: Any, i: int, f: int) -> tuple[Tensor
     reach of any other term: sigmoid gives exactly 0 and 1, so c' = 1 c + 0 g = c, in gradients too.
     """
     hidden = len(W) // 4
-    large = torch.finfo(W.dtype).max / 4 if W.dtype != torch.float16 else 1e4
+    large = 1e4 if _half(x) else torch.finfo(W.dtype).max / 4
     column = W.new_zeros(4, hidden)
     column[i], column[f] = -large, large
     padding = ~ragged.mask(lengths, x.shape[1], x.device)

@@ -61,6 +61,7 @@ class Gated(Recurrent):
     ) -> None:
         super().__init__()
         _check_sizes(type(self).__name__, input_size, hidden_size, initial)
+        self._check_names()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.input_shape, self.output_shape = (input_size,), (hidden_size,)
 
@@ -77,6 +78,20 @@ class Gated(Recurrent):
         if initial == "learned":
             self.initial = nn.ParameterDict({name: parameter(hidden_size) for name in self.state})
         self.reset_parameters()
+
+    def _check_names(self) -> None:
+        """Raise ConfigError if gates, state and vectors cannot be the names of tensors."""
+        for kind in ("gates", "state", "vectors"):
+            names = getattr(self, kind, ())
+            fine = isinstance(names, tuple) and all(isinstance(name, str) and name.isidentifier() for name in names)
+            taken = [
+                name for name in names if fine and kind == "vectors" and name in [*dir(type(self)), "W", "U", "b"]
+            ]
+            if not fine or taken or len(set(names)) < len(names) or (kind != "vectors" and not names):
+                raise ConfigError(
+                    f"{type(self).__name__}.{kind}: expected a tuple of different names such as ('r', 'z'), got "
+                    f"{names!r}" + (f"; {taken[0]!r} is taken" if taken else "")
+                )
 
     def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
         """The elementwise part: gates ``x.*`` and ``u.*``, state ``s.*``, vectors ``p.*`` give the new State."""

@@ -1,7 +1,7 @@
 """Checkpoints: everything that training needs to go on as if it had never stopped, in safetensors and JSON.
 
 A checkpoint is a folder ``step-00001200`` that appears by one rename when it is complete; the one before is removed
-after that. A kill at any moment leaves the old one, the new one, or both.
+after that. A kill at any moment leaves the old one, the new one, or both; `newest` takes what is complete.
 """
 
 import os
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from recurra import files, tree
 from recurra.errors import RunError
 
+COMPLETE = "complete"  # written last: a folder without it is what a kill left
+
 __all__ = ["Training", "load_weights", "newest", "publish", "restore", "save"]
 
 
@@ -29,8 +31,8 @@ class Training(NamedTuple):
 
 def newest(folder: Path) -> Path | None:
     """The newest complete checkpoint of a run, or None."""
-    found = sorted(folder.glob("step-*")) if folder.is_dir() else []
-    return found[-1] if found else None
+    found = [path for path in folder.glob("*step-*") if (path / COMPLETE).exists()]
+    return max(found, key=lambda path: (path.name.rpartition("-")[2], path.name), default=None)
 
 
 def save(folder: Path, training: Training, progress: dict[str, Any], carry: Any, rank: int = 0) -> Path:
@@ -42,6 +44,8 @@ def save(folder: Path, training: Training, progress: dict[str, Any], carry: Any,
     path = folder / f".step-{progress['step']:08d}"
     try:
         path.mkdir(parents=True, exist_ok=True)
+        if rank == 0:
+            (path / COMPLETE).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"cannot write the checkpoint {path}: {error.strerror}") from error
     if rank == 0:
@@ -72,7 +76,9 @@ def publish(path: Path) -> None:
     """Put a complete checkpoint in place and remove those before it."""
     target = path.with_name(path.name.removeprefix("."))
     try:
-        shutil.rmtree(target, ignore_errors=True)
+        files.write_text(path / COMPLETE, "")
+        if target.exists():  # of the same step: the old one goes aside, as a rename replaces no full folder
+            target.rename(target.with_name(f".old-{target.name}"))
         path.rename(target)
         descriptor = os.open(target.parent, os.O_RDONLY)
         os.fsync(descriptor)
@@ -80,12 +86,21 @@ def publish(path: Path) -> None:
     except OSError as error:
         raise RunError(f"cannot write the checkpoint {target}: {error.strerror}") from error
     for old in target.parent.iterdir():
-        if old != target and old.name.removeprefix(".").startswith("step-"):
+        if old != target and "step-" in old.name:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def restore(path: Path, training: Training, rank: int = 0) -> tuple[dict[str, Any], Any]:
     """Put a checkpoint into ``training`` and torch's generators; return the progress and the carry."""
+    try:
+        return _restore(path, training, rank)
+    except RunError as error:
+        raise RunError(
+            f"{error}. The best weights in model.safetensors are another file; to train anew: --overwrite"
+        ) from error
+
+
+def _restore(path: Path, training: Training, rank: int) -> tuple[dict[str, Any], Any]:
     shared = files.read_tensors(path / "training.safetensors")
     plain = files.read_json(path / "training.json")
     if not (path / f"process-{rank}.json").exists():

@@ -19,7 +19,7 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     """Draw the records of metrics.jsonl to a PNG; nothing is drawn without records."""
     train = [record for record in records if "loss" in record]
     valid = [record for record in records if "valid" in record]
-    if not train:
+    if not records:
         return
     figure = Figure(figsize=(9, 6), dpi=120, layout="constrained")
     axes = figure.subplots(2, 2, width_ratios=[2, 1])
@@ -28,7 +28,8 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     steps = [record["step"] for record in train]
     _line(axes[0, 1], steps, [record["gradient_norm"] for record in train], "gradient norm")
     _line(axes[1, 1], steps, [record["learning_rate"] for record in train], "learning rate")
-    axes[0, 1].set_yscale("log")
+    if any(record["gradient_norm"] > 0 for record in train):
+        axes[0, 1].set_yscale("log")
     files.write(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 
@@ -46,7 +47,7 @@ def _losses(axes: Axes, train: list[dict[str, Any]], valid: list[dict[str, Any]]
         axes.plot(*zip(*shown, strict=True), marker="o", markersize=3, label="validation")
     axes.set_title("loss", fontsize=10)
     axes.set_xlabel("step")
-    axes.legend()
+    axes.legend(loc="upper right")
     axes.grid(alpha=0.3)
 
 

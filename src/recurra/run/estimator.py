@@ -136,16 +136,18 @@ class Estimator(ABC):
         """Read a run folder. Raises RunError if something in it is missing, cut off or another task's."""
         folder = RunFolder(path)
         folder.require()
-        values = files.read_json(folder.config)
+        values = files.read_table(folder.config)
         if values.pop("task", None) != cls.name:
             raise RunError(f"{path} was not trained by {cls.__name__}; its task stands in {folder.config}")
         values.pop("versions", None)
         task = cls(configs.from_dict(cls.Config, values))
-        task.relearn(files.read_json(folder.vocabulary))
+        task.relearn(files.read_table(folder.vocabulary))
         task._load_weights(folder)
         return task
 
     def _load_weights(self, folder: RunFolder) -> None:
         network = self.network()
+        if not folder.weights.exists():
+            raise RunError(f"{folder.weights} is missing: training stopped before its first validation")
         checkpoint.load_weights(network, files.read_tensors(folder.weights), folder.weights)
         self.trained = network.eval()

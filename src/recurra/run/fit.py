@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from recurra import files
 from recurra.config import key
-from recurra.errors import ConfigError, TrainingError
+from recurra.errors import ConfigError, RunError, TrainingError
 from recurra.run import checkpoint, curves
 from recurra.run.checkpoint import Training
 from recurra.run.folder import RunFolder
@@ -126,6 +126,7 @@ class Trainer:
         self.main = self.accelerator.is_main_process
         self.quiet = quiet or not self.main
         self.position, self.carry = Position(), None
+        self.saved = -1  # the step of the newest checkpoint
 
     def run(self, data: Data, resume: bool = False) -> Position:
         """Train; ``resume`` goes on from the newest checkpoint of the folder."""
@@ -147,6 +148,11 @@ class Trainer:
 
     def _restore(self) -> None:
         path = checkpoint.newest(self.folder.checkpoints)
+        if path is None and self.folder.weights.exists():
+            raise RunError(
+                f"{self.folder.checkpoints} holds no checkpoint to go on from, though a network was trained here; "
+                "use that network as it is, or train anew with --overwrite"
+            )
         if path is None:
             return  # stopped before the first checkpoint: begin again
         progress, self.carry = checkpoint.restore(path, self.training, self.accelerator.process_index)
@@ -170,7 +176,7 @@ class Trainer:
             self._account(loss, count, norm, time.perf_counter() - begin, bar)
             if self._due(self.config.evaluate_every) and self._validate(data, bar):
                 return True
-            if self._due(self.config.save_every):
+            if self._due(self.config.save_every) and self.saved < self.position.step:
                 self._save()
         self.position.epoch += 1
         self.position.index, self.carry = 0, None
@@ -248,6 +254,8 @@ class Trainer:
         measured = self.task.measure(self.accelerator.unwrap_model(self.network), data.valid)
         self.network.train()
         watched = next(iter(measured.values()))
+        if not math.isfinite(watched):
+            raise self._not_finite(watched, math.nan)
         at.seconds += time.perf_counter() - begin
         at.worse = 0 if watched < at.best else at.worse + 1
         if watched < at.best:
@@ -269,7 +277,7 @@ class Trainer:
         self._save()
 
     def _save(self) -> None:
-        path = self.folder.checkpoints
+        path, self.saved = self.folder.checkpoints, self.position.step
         if self.main and self.accelerator.num_processes == 1:
             checkpoint.publish(checkpoint.save(path, self.training, asdict(self.position), self.carry))
             return

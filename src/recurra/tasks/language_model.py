@@ -73,6 +73,8 @@ def _check_config(data: LanguageData, model: LanguageNet) -> None:
     for name, value in (("model.hidden", model.hidden), ("model.depth", model.depth)):
         if value < 1:
             raise ConfigError(f"{name}: expected at least 1, got {value}")
+    if data.size < 0 or data.size == 1:
+        raise ConfigError(f"data.size: expected 0 (no limit) or at least 2 kinds of token, got {data.size}")
     if not 0 <= data.forget <= 1:
         raise ConfigError(f"data.forget: expected a share from 0 to 1, got {data.forget}")
     for name, value in (("data.batch", data.batch), ("data.window", data.window)):
@@ -140,8 +142,10 @@ class LanguageModel(Estimator):
         parts = _parts(config)
         if self.tokens is None:
             self.tokens = TOKENS[config.tokens].learn(parts[0], config.size)
-        numbers = [torch.tensor(self.tokens.encode(part), dtype=torch.long) for part in parts]
-        held_out = [_held_out(part, config) for part in numbers[1:]]
+        numbers = [torch.tensor(self.tokens.encode(parts[0]), dtype=torch.long)]
+        held_out = [
+            self._held_out(part, name) for part, name in zip(parts[1:], ("validation", "test"), strict=True)
+        ]
         return Data(Windows(numbers[0], config.batch, config.window, shifted=True), *held_out)
 
     def network(self) -> nn.Module:
@@ -157,34 +161,35 @@ class LanguageModel(Estimator):
 
     @torch.no_grad()
     def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
-        """Nats, perplexity and bits a token, and bits a character, over a whole part read with carried state."""
-        total, count, state = 0.0, 0, None
-        device = next(network.parameters()).device
-        seen: list[Tensor] = []
+        """Nats and perplexity a token, bits a character of the text, over a whole part read with carried state.
+
+        ``share_unknown`` is there if some tokens are unknown: the other numbers then say little about the text.
+        """
+        total, count, unknown, state = 0.0, 0, 0, None
+        device, nothing = next(network.parameters()).device, self._tokens().unknown_number
         for x, y in batches.epoch(0):
             loss, tokens, state = self.loss(network, Window(x.to(device), y.to(device)), state)
-            total, count = total + float(loss), count + tokens
-            seen.append(y[y != -100])
+            total, count, unknown = total + float(loss), count + tokens, unknown + int((y == nothing).sum())
         nats = total / max(1, count)
-        characters = len(self._tokens().decode(torch.cat(seen).tolist()))
-        return {
-            "loss": nats,
-            "perplexity": math.exp(min(nats, 700.0)),
-            "bits_per_character": total / math.log(2) / max(1, characters),
-        }
+        found = {"loss": nats, "perplexity": math.exp(min(nats, 700.0))}
+        characters = getattr(batches, "characters", 0)
+        found |= {"bits_per_character": total / math.log(2) / characters} if characters else {}
+        return found | ({"share_unknown": unknown / count} if unknown else {})
 
     @torch.no_grad()
     def predict(self, raw: str) -> dict[str, Any]:
         """How likely a text is (nats and perplexity a token), and the five likeliest tokens after it."""
         tokens = self._tokens()
-        numbers = torch.tensor([tokens.encode(raw)])
-        if numbers.shape[1] < 2:
-            raise DataError(f"predict: expected a text of at least two tokens, got {raw!r}")
+        numbers = torch.tensor([tokens.encode(raw)], dtype=torch.long)
+        if numbers.shape[1] < 1:
+            raise DataError("predict: expected a text of at least one token, got an empty one")
         logits, _ = self.ready()(numbers)
-        nats = float(cross_entropy(logits[0, :-1], numbers[0, 1:]))
-        chances, following = logits[0, -1].softmax(-1).topk(min(5, len(tokens)))
+        scored = numbers.shape[1] > 1  # the first token has nothing before it
+        nats = float(cross_entropy(logits[0, :-1], numbers[0, 1:])) if scored else None
+        chances, following = tokens.known(logits[0, -1]).softmax(-1).topk(min(5, len(tokens)))
         likely = {tokens.decode([n]): p for n, p in zip(following.tolist(), chances.tolist(), strict=True)}
-        return {"text": raw, "nats_per_token": nats, "perplexity": math.exp(nats), "next": likely}
+        perplexity = None if nats is None else math.exp(min(nats, 700.0))
+        return {"text": raw, "nats_per_token": nats, "perplexity": perplexity, "next": likely}
 
     def stream(self, raw: str = "", sampling: Sampling | None = None, seed: int = 0) -> TextStream:
         """A `TextStream`: tokens of text as they come, after the prompt ``raw``; its state can be saved."""
@@ -196,13 +201,13 @@ class LanguageModel(Estimator):
         """``length`` tokens of text after the prompt: drawn by ``sampling``, or the likeliest found by ``beam``."""
         stream = self.stream(prompt, sampling, seed)
         if beam:
-            best, _ = beam_search(self.ready().step, stream.logits, stream.state, length, beam)  # type: ignore
+            best, _ = beam_search(stream.step, stream.tokens.known(stream.logits), stream.state, length, beam)
             return self._tokens().decode(best[0].tolist())
         return "".join(stream.take(length))
 
     def read(self, source: str) -> Batches:
         """The tokens of a text file, each to be predicted once."""
-        return _held_out(torch.tensor(self._tokens().encode(read_text(source))), self.config.data)
+        return self._held_out(read_text(source), source)
 
     def explain(self) -> str:
         """Which kernel runs for a training batch; generation goes step by step through the equations themselves."""
@@ -230,7 +235,24 @@ class LanguageModel(Estimator):
         kind = values.get("kind")
         if kind not in TOKENS:
             raise RunError(f"the vocabulary is of unknown kind {kind!r}; expected one of {', '.join(TOKENS)}")
-        self.tokens = TOKENS[kind].from_dict(values)
+        try:
+            self.tokens = TOKENS[kind].from_dict(values)
+        except ConfigError:
+            raise
+        except Exception as error:  # the tokenizers library raises plain Exceptions
+            raise RunError(f"the vocabulary of kind {kind} is broken: {type(error).__name__} {error}") from error
+
+    def _held_out(self, text: str, name: str) -> Windows:
+        """Every token of a held-out text once, in few rows so that little context is lost at their beginnings."""
+        numbers, window = self._tokens().encode(text), self.config.data.window
+        if len(numbers) < 2:
+            raise DataError(
+                f"the {name} text has {len(numbers)} tokens, too short to predict one; "
+                "give more text, or change data.split"
+            )
+        rows = max(1, min(16, len(numbers) // (2 * window)))
+        characters = len(text) - len(self._tokens().decode(numbers[:1]))
+        return Windows(torch.tensor(numbers), rows, window, characters=characters)
 
     def _tokens(self) -> Tokens:
         if self.tokens is None:
@@ -256,10 +278,8 @@ def _parts(config: LanguageData) -> list[str]:
     whole = path / "text.txt"
     if whole.exists():
         return split_text(read_text(whole), config.split)
+    if not (path / "train.txt").exists():
+        raise DataError(
+            f"{path} is a folder without text.txt, or train.txt, valid.txt and test.txt; give a text file"
+        )
     return [read_text(path / f"{part}.txt") for part in ("train", "valid", "test")]
-
-
-def _held_out(numbers: Tensor, config: LanguageData) -> Windows:
-    """Every token of a held-out part once, in few rows so that little context is lost at their beginnings."""
-    rows = max(1, min(16, len(numbers) // (2 * config.window)))
-    return Windows(numbers, rows, config.window)

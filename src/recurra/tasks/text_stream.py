@@ -45,7 +45,7 @@ class TextStream(Iterator[str]):
     @torch.no_grad()
     def __next__(self) -> str:
         """Write one more piece of text; empty while a character is incomplete."""
-        number = self.sampling.draw(self.logits, self.generator)
+        number = self.sampling.draw(self.tokens.known(self.logits), self.generator)
         self.pending.append(int(number))
         logits, self.state = self.network.step(number, self.state)  # type: ignore[operator]
         self.logits = logits.float()
@@ -54,6 +54,12 @@ class TextStream(Iterator[str]):
             return ""
         self.pending = []
         return piece
+
+    @torch.no_grad()
+    def step(self, numbers: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """One step of the network for beam search: tokens (B,) and their states -> logits (B, kinds), states."""
+        logits, state = self.network.step(numbers, state)  # type: ignore[operator]
+        return self.tokens.known(logits.float()), state
 
     def take(self, count: int) -> Iterator[str]:
         """The pieces of the next ``count`` tokens."""

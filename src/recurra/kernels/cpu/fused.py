@@ -51,26 +51,24 @@ class Kernel:
     backward: Any
 
 
-_kernels: "WeakKeyDictionary[Any, dict[Any, Kernel | RecurraError]]" = WeakKeyDictionary()
+_kernels: "WeakKeyDictionary[Any, list[Kernel]]" = WeakKeyDictionary()
+_refused: "WeakKeyDictionary[Any, RecurraError]" = WeakKeyDictionary()
 
 
 def kernel_of(cell: Cell) -> Kernel:
-    """The compiled kernel of a cell, made once. Raises EquationError or BuildError saying why there is none."""
-    known, settings = _kernels.setdefault(cell, {}), _settings(cell)
-    if settings not in known:
-        try:
-            known[settings] = _make(cell)
-        except (EquationError, BuildError) as error:
-            known[settings] = error
-    found = known[settings]
-    if isinstance(found, RecurraError):
-        raise found
-    return found
-
-
-def _settings(cell: Cell) -> tuple[tuple[str, Any], ...]:
-    """The plain attributes that an equation may branch on: another value is another kernel."""
-    return tuple((name, value) for name, value in vars(cell).items() if isinstance(value, bool | int | float | str))
+    """The compiled kernel of a cell as it is now. Raises EquationError or BuildError saying why there is none."""
+    known = _kernels.setdefault(cell, [])
+    for kernel in known:
+        if kernel.equation.holds_for(cell):
+            return kernel
+    if cell in _refused:
+        raise _refused[cell]
+    try:
+        known.insert(0, _make(cell))
+    except (EquationError, BuildError) as error:
+        _refused[cell] = error
+        raise
+    return known[0]
 
 
 def _make(cell: Cell) -> Kernel:
