@@ -207,6 +207,23 @@ def test_whatever_an_equation_reads_may_change(monkeypatch: pytest.MonkeyPatch) 
     assert len(set(seen)) == 6
 
 
+def test_a_variable_around_the_equation_may_change() -> None:
+    scale = 1.0
+
+    class Enclosed(Gated):
+        gates = ("a",)
+
+        def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
+            return State(h=torch.tanh(x.a + u.a) * scale)
+
+    cell, x = Enclosed(3, 5), torch.randn(2, 4, 3)
+    cell(x)
+    scale = 3.0
+    with use_backend("reference"):
+        want, _ = cell(x)
+    torch.testing.assert_close(cell(x)[0], want, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore::recurra.PerformanceWarning")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own forward mode says so
 def test_transforms_and_forward_mode_take_the_reference() -> None:

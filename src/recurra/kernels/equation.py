@@ -8,7 +8,7 @@ operation that mixes units, or that is not in the table, is refused with its nam
 import inspect
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from itertools import accumulate, pairwise
 from types import MethodType
 from typing import Any
@@ -79,13 +79,12 @@ class Equation:
     forward: Graph
     backward: Graph
     reads: tuple[tuple[str, Any], ...] = ()  # attributes of the cell that the equation read, and their values
-    globals: tuple[tuple[str, Any], ...] = ()  # numbers and texts of its module, likewise
-    module: Any = None  # the module's names
+    around: tuple[tuple[Callable[[], Any], Any], ...] = ()  # numbers and texts of its module and closure, likewise
 
     def holds_for(self, cell: Cell) -> bool:
         """Whether what the equation read when it was traced is still so."""
         same = all(_same(getattr(cell, name, None), value) for name, value in self.reads)
-        return same and all(_same(self.module.get(name), value) for name, value in self.globals)
+        return same and all(_same(look(), value) for look, value in self.around)
 
     @property
     def same(self) -> bool:
@@ -116,12 +115,17 @@ class _Reader:
         return value
 
 
-def _numbers_around(function: Any) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
-    """The names of a function's module, and those among them that it may read as a number or a text."""
-    module = getattr(function, "__globals__", {})
-    names = getattr(getattr(function, "__code__", None), "co_names", ())
-    plain = (bool, int, float, str, tuple)
-    return module, tuple((name, module[name]) for name in names if isinstance(module.get(name), plain))
+def _numbers_around(function: Any) -> tuple[tuple[Callable[[], Any], Any], ...]:
+    """Ways to look up the numbers and texts that a function may read from its module and its closure, and values.
+
+    Contents of lists and dicts that stand there are not watched.
+    """
+    module, code = getattr(function, "__globals__", {}), getattr(function, "__code__", None)
+    if code is None:  # not a plain function: what it reads cannot be seen
+        raise EquationError(f"the equation is a {type(function).__name__}, not a plain function")
+    looks: list[Callable[[], Any]] = [partial(module.get, name) for name in code.co_names if name in module]
+    looks += [partial(getattr, cell, "cell_contents", None) for cell in function.__closure__ or ()]
+    return tuple((look, look()) for look in looks if isinstance(look(), bool | int | float | str | tuple))
 
 
 def trace(cell: Cell) -> Equation:
@@ -148,8 +152,8 @@ def trace(cell: Cell) -> Equation:
     ]
     if graphs[0] != graphs[1]:
         raise EquationError("the equation depends on the shape of its tensors; give it the number as an attribute")
-    module, numbers = _numbers_around(type(cell).equation)
-    return Equation(cell.gates, cell.state, cell.vectors, *graphs[0], tuple(reads.items()), numbers, module)
+    around = _numbers_around(type(cell).equation)
+    return Equation(cell.gates, cell.state, cell.vectors, *graphs[0], tuple(reads.items()), around)
 
 
 def _graph(function: Callable[..., tuple[Tensor, ...]], names: list[str], size: tuple[int, int]) -> Graph:
