@@ -166,8 +166,25 @@ def test_resume_does_not_begin_anew_over_a_trained_network(tmp_path: Path) -> No
     text, out = write_text(tmp_path / "t.txt"), tmp_path / "run"
     model(text).fit(out, QUICK, quiet=True)
     shutil.rmtree(out / "checkpoints")
-    with pytest.raises(RunError, match="no checkpoint to go on from, though a network was trained here"):
+    with pytest.raises(RunError, match="checkpoints is missing, so there is nothing to go on from"):
         model(text).fit(out, QUICK, resume=True, quiet=True)
+
+
+def test_killed_between_the_first_weights_and_the_first_checkpoint(tmp_path: Path) -> None:
+    text, out = write_text(tmp_path / "t.txt"), tmp_path / "run"
+    model(text).fit(tmp_path / "whole", QUICK, quiet=True)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            model(text).fit(out, QUICK, quiet=True)
+    assert (out / "model.safetensors").exists()
+    assert progress(out) == 0
+    model(text).fit(out, QUICK, resume=True, quiet=True)
+    assert same(weights(out), weights(tmp_path / "whole"))
 
 
 @pytest.mark.parametrize("moment", ["shared", "process", "publish", "remove"])

@@ -148,10 +148,10 @@ class Trainer:
 
     def _restore(self) -> None:
         path = checkpoint.newest(self.folder.checkpoints)
-        if path is None and self.folder.weights.exists():
+        if not self.folder.checkpoints.is_dir():
             raise RunError(
-                f"{self.folder.checkpoints} holds no checkpoint to go on from, though a network was trained here; "
-                "use that network as it is, or train anew with --overwrite"
+                f"{self.folder.checkpoints} is missing, so there is nothing to go on from; "
+                "use the network that was trained here as it is, or train anew with --overwrite"
             )
         if path is None:
             return  # stopped before the first checkpoint: begin again
