@@ -260,19 +260,19 @@ def test_without_a_compiler_the_reference_runs(tmp_path: Path) -> None:
 def test_the_cache_is_private_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     source = 'extern "C" int answer() { return 42; }'
-    assert build.library(source).answer() == 42
+    assert build.load(source).answer() == 42
     (made,) = (tmp_path / "recurra" / "kernels").iterdir()
     stamp = made.stat().st_mtime_ns
-    build.library.cache_clear()
-    assert build.library(source).answer() == 42
+    build.load.cache_clear()
+    assert build.load(source).answer() == 42
     assert made.stat().st_mtime_ns == stamp, "the second time it is only loaded"
     with pytest.raises(BuildError, match=r"could not compile the kernel: .*error"):
-        build.library("int broken(")
+        build.load("int broken(")
     assert [path.name for path in made.parent.iterdir()] == [made.name]
     made.parent.chmod(0o777)
-    build.library.cache_clear()
+    build.load.cache_clear()
     with pytest.raises(BuildError, match="can be written by others"):
-        build.library(source)
+        build.load(source)
 
 
 MATH = """
@@ -300,7 +300,7 @@ def test_functions_are_accurate_and_keep_the_ends(
     kind: int, function: Any, low: float, high: float, ulps: float
 ) -> None:
     headers = Path(build.__file__).parent / "math.h"
-    library = build.library(headers.read_text() + MATH)
+    library = build.load(headers.read_text() + MATH)
     if kind == 3:
         x = torch.logspace(-30, 30, 160000, dtype=torch.float64).float()
     else:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from recurra.errors import BuildError
 
-__all__ = ["cache_folder", "compiler", "library"]
+__all__ = ["cache_folder", "compiler", "load"]
 
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 SHARED = ("-shared", "-fPIC", "-pthread", "-Wno-psabi")
@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 
 
 @cache
-def library(source: str) -> ctypes.CDLL:
+def load(source: str) -> ctypes.CDLL:
     """The compiled source, from the cache or built now. Raises BuildError with the reason if that fails."""
     if not compiler():
         raise BuildError("no C++ compiler: set $CXX, or install g++ or clang++")

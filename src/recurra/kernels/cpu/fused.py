@@ -74,7 +74,7 @@ def kernel_of(cell: Cell) -> Kernel:
 def _make(cell: Cell) -> Kernel:
     equation = trace(cell)
     source = emit.source(equation, type(cell).__name__)
-    loaded = build.library(source)
+    loaded = build.load(source)
     functions = [getattr(loaded, name) for name in ("forward", "backward")]
     for function in functions:
         function.argtypes, function.restype = [ctypes.POINTER(_Arguments)], None
