@@ -110,7 +110,17 @@ MISTAKES = [
     (["generate", "{tmp}/run", "--seed", "99999999999999999999"], "Invalid value for '--seed'"),
     (["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}"], "is a folder without text.txt"),
     (
-        ["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}/t.txt", "--set", "data.split=[1,0,0]"],
+        [
+            "train",
+            "language_model",
+            "--out",
+            "{tmp}/o",
+            "--data",
+            "{tmp}/t.txt",
+            "--set",
+            "data.split=[1,0,0]",
+            *SETS[:4],
+        ],
         "validation",
     ),
     (["generate", "{tmp}/run", "--memory", "{tmp}/t.txt"], "not a whole safetensors file"),

@@ -185,6 +185,8 @@ def test_killed_between_the_first_weights_and_the_first_checkpoint(tmp_path: Pat
     assert progress(out) == 0
     model(text).fit(out, QUICK, resume=True, quiet=True)
     assert same(weights(out), weights(tmp_path / "whole"))
+    steps = [record["step"] for record in RunFolder(out).records() if "loss" in record]
+    assert steps == sorted(set(steps)), "the records of the first try are gone"
 
 
 @pytest.mark.parametrize("moment", ["shared", "process", "publish", "remove"])

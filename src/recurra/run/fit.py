@@ -153,8 +153,10 @@ class Trainer:
                 f"{self.folder.checkpoints} is missing, so there is nothing to go on from; "
                 "use the network that was trained here as it is, or train anew with --overwrite"
             )
-        if path is None:
-            return  # stopped before the first checkpoint: begin again
+        if path is None:  # stopped before the first checkpoint: begin again
+            if self.main:
+                self.folder.rewind(0)
+            return
         progress, self.carry = checkpoint.restore(path, self.training, self.accelerator.process_index)
         self.position = Position(**progress)
         tired = 0 < self.config.patience <= self.position.worse

@@ -142,11 +142,9 @@ class LanguageModel(Estimator):
         parts = _parts(config)
         if self.tokens is None:
             self.tokens = TOKENS[config.tokens].learn(parts[0], config.size)
-        numbers = [torch.tensor(self.tokens.encode(parts[0]), dtype=torch.long)]
-        held_out = [
-            self._held_out(part, name) for part, name in zip(parts[1:], ("validation", "test"), strict=True)
-        ]
-        return Data(Windows(numbers[0], config.batch, config.window, shifted=True), *held_out)
+        numbers = torch.tensor(self.tokens.encode(parts[0]), dtype=torch.long)
+        train = Windows(numbers, config.batch, config.window, shifted=True)
+        return Data(train, self._held_out(parts[1], "validation"), self._held_out(parts[2], "test"))
 
     def network(self) -> nn.Module:
         return LanguageNetwork(len(self._tokens()), self.config.model)
