@@ -240,6 +240,23 @@ def test_transforms_and_forward_mode_take_the_reference() -> None:
     torch.testing.assert_close(rows, cell(x)[0], atol=1e-5, rtol=1e-4)
 
 
+def test_strided_tensors_keep_their_gradients() -> None:
+    cell = PeepholeLSTM(3, 5)
+    with torch.no_grad():
+        cell.U.set_(torch.randn(5, 20).t())  # another order in memory
+    x = torch.randn(4, 3, 3, requires_grad=True)
+    state = State(h=torch.randn(5, 3, requires_grad=True), c=torch.randn(5, 3, requires_grad=True))
+
+    def twice(backend: str) -> list[Tensor]:
+        with use_backend(backend):
+            y, _ = cell(x.transpose(0, 1), tree.map(Tensor.t, state), lengths=[4, 1, 3])
+            slopes = torch.autograd.grad(y.square().sum(), [x, cell.U, state.h], create_graph=True)
+            return [*slopes, *torch.autograd.grad(sum(s.square().sum() for s in slopes), [x, cell.U, state.h])]
+
+    for a, b in zip(twice("fused"), twice("reference"), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
+
+
 def test_nothing_is_saved_when_nothing_trains() -> None:
     cell = PeepholeLSTM(3, 5)
     with torch.no_grad():

@@ -132,7 +132,9 @@ def run(call: Call) -> tuple[Tensor, Any]:
         dropout = None if dropout is None else dropout[order]
         keep = None if keep is None else keep[:, order]
     vectors = torch.stack(call.weights.vectors) if call.weights.vectors else None
-    y, last = _Loop.apply(call.cell, lengths, dropout, keep, x, call.weights.U, vectors, first)
+    # Contiguous here and not inside the loop, so that gradients of gradients find their way back to the inputs.
+    tensors = (x.contiguous(), call.weights.U.contiguous(), vectors, first.contiguous())
+    y, last = _Loop.apply(call.cell, lengths, _whole(dropout), _whole(keep), *tensors)
     if order is not None:
         back = order.argsort()
         y, last = y[back], last[:, back]
@@ -160,7 +162,7 @@ class _Loop(torch.autograd.Function):
         trains = any(ctx.needs_input_grad)
         states = make((len(first) - 1, batch, time, hidden)) if trains else None
         products = make(x.shape) if trains else None
-        given = (x.contiguous(), _whole(vectors), lengths, first, _whole(dropout), _whole(keep))
+        given = (x, vectors, lengths, first, dropout, keep)
         made = {"y": y, "states": states, "products": products, "last": last}
         _call(kernel.forward, y, weights=_pack_forward(U), **dict(zip(_GIVEN, given, strict=True)), **made)
         ctx.cell, ctx.kernel = cell, kernel
