@@ -71,13 +71,13 @@ EXPRESSIONS = {
 def check(cell: Gated) -> None:
     """Both graphs against autograd."""
     equation = trace(cell)
-    groups = {"x": cell.gates, "u": cell.gates, "s": cell.state, "p": cell.vectors}
+    groups = {"x": cell.x_gates, "u": cell.u_gates, "s": cell.state, "p": cell.vectors}
     keys = [f"{kind}_{name}" for kind, names in groups.items() for name in names]
     inputs = {key: torch.randn(7, 4, dtype=torch.float64, requires_grad=True) for key in keys}
     parts = {kind: [inputs[f"{kind}_{name}"] for name in names] for kind, names in groups.items()}
     state = State(**dict(zip(cell.state, parts["s"], strict=True)))
     want = cell.equation(
-        named(cell.gates, parts["x"]), named(cell.gates, parts["u"]), state, named(cell.vectors, parts["p"])
+        named(cell.x_gates, parts["x"]), named(cell.u_gates, parts["u"]), state, named(cell.vectors, parts["p"])
     )
     got = run(equation.forward, inputs)
     torch.testing.assert_close(got, [getattr(want, name) for name in cell.state], atol=1e-12, rtol=1e-12)

@@ -67,17 +67,23 @@ class Graph:
 
 @dataclass(frozen=True)
 class Equation:
-    """A cell's equation as two graphs.
+    """A cell's equation as graphs.
 
     forward   x_<gate>, u_<gate>, s_<state>, p_<vector> -> the new state
     backward  the same and g_<state>, the gradient of the new state -> gradients of x, u, s and p, in this order
+    inner, inner_backward   the same for what U multiplies in the second stage, and its gradient g_<gate>; u has
+                            the early gates only
     """
 
-    gates: tuple[str, ...]
+    x_gates: tuple[str, ...]
+    u_gates: tuple[str, ...]
+    late: tuple[str, ...]
     state: tuple[str, ...]
     vectors: tuple[str, ...]
     forward: Graph
     backward: Graph
+    inner: Graph | None = None
+    inner_backward: Graph | None = None
     reads: tuple[tuple[str, Any], ...] = ()  # attributes of the cell that the equation read, and their values
     around: tuple[tuple[Callable[[], Any], Any], ...] = ()  # numbers and texts of its module and closure, likewise
 
@@ -89,8 +95,8 @@ class Equation:
     @property
     def same(self) -> bool:
         """Whether x and u have the same gradient, as when the equation only reads x + u."""
-        gates, gradients = len(self.gates), self.backward.outputs
-        return gradients[:gates] == gradients[gates : 2 * gates]
+        gates, gradients = len(self.x_gates), self.backward.outputs
+        return self.x_gates == self.u_gates and gradients[:gates] == gradients[gates : 2 * gates]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -131,29 +137,55 @@ def _numbers_around(function: Any) -> tuple[tuple[Callable[[], Any], Any], ...]:
 def trace(cell: Cell) -> Equation:
     """Trace a cell's equation and its backward. Raises EquationError naming what cannot be part of a graph."""
     reads: dict[str, Any] = {}
-    equation = MethodType(type(cell).equation, _Reader(cell, reads))
-    groups = (cell.gates, cell.gates, cell.state, cell.vectors)
+    kind, reader = type(cell), _Reader(cell, reads)
+
+    def state_of(after: Any) -> tuple[Tensor, ...]:
+        return tuple(getattr(after, name) for name in cell.state)
+
+    graphs = _pair(cell, partial(kind.equation, reader), cell.u_gates, state_of, cell.state)
+    around = _numbers_around(kind.equation)
+    inner: tuple[Graph | None, Graph | None] = (None, None)
+    if cell.late:
+        early = cell.u_gates[: len(cell.u_gates) - len(cell.late)]
+        inner = _pair(cell, partial(kind.inner, reader), early, _factors, cell.late)
+        around += _numbers_around(kind.inner)
+    names = (cell.x_gates, cell.u_gates, cell.late, cell.state, cell.vectors)
+    return Equation(*names, *graphs, *inner, reads=tuple(reads.items()), around=around)
+
+
+def _factors(inner: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (inner,) if isinstance(inner, Tensor) else tuple(inner)
+
+
+def _pair(
+    cell: Cell,
+    function: Callable[..., Any],
+    u_gates: tuple[str, ...],
+    parts_of: Callable[[Any], tuple[Tensor, ...]],
+    parts: tuple[str, ...],
+) -> tuple[Graph, Graph]:
+    """Trace a function of x, u, s and p, whose result has named parts, and its gradient."""
+    groups = (cell.x_gates, u_gates, cell.state, cell.vectors)
     ends = list(accumulate(map(len, groups), initial=0))
     names = [f"{kind}_{name}" for kind, group in zip("xusp", groups, strict=True) for name in group]
 
     def forward(*values: Tensor) -> tuple[Tensor, ...]:
-        parts = [values[a:b] for a, b in pairwise(ends)]
-        x, u, p = (named(groups[i], parts[i]) for i in (0, 1, 3))
-        after = equation(x, u, tree.State(**dict(zip(cell.state, parts[2], strict=True))), p)
-        return tuple(getattr(after, name) for name in cell.state)
+        x, u, s, p = (values[a:b] for a, b in pairwise(ends))
+        state = tree.State(**dict(zip(cell.state, s, strict=True)))
+        return parts_of(function(named(groups[0], x), named(u_gates, u), state, named(groups[3], p)))
 
     def backward(*values: Tensor) -> tuple[Tensor, ...]:
         pull: Any = torch.func.vjp(forward, *values[: ends[-1]])[1]
         return pull(tuple(values[ends[-1] :]))
 
-    graphs = [
-        (_graph(forward, names, shape), _graph(backward, names + [f"g_{name}" for name in cell.state], shape))
-        for shape in SHAPES
-    ]
+    graphs = []
+    for shape in SHAPES:
+        graph = _graph(forward, names, shape)
+        gradients = [f"g_{name}" for name in parts[: len(graph.outputs)]]
+        graphs.append((graph, _graph(backward, names + gradients, shape)))
     if graphs[0] != graphs[1]:
         raise EquationError("the equation depends on the shape of its tensors; give it the number as an attribute")
-    around = _numbers_around(type(cell).equation)
-    return Equation(cell.gates, cell.state, cell.vectors, *graphs[0], tuple(reads.items()), around)
+    return graphs[0]
 
 
 def _graph(function: Callable[..., tuple[Tensor, ...]], names: list[str], size: tuple[int, int]) -> Graph:

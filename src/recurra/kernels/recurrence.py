@@ -2,7 +2,8 @@
 
 For t = 1 .. T, with the gates of a cell named by letters such as r, z, n:
 
-    x.r = (W x_t + b)_r          u.r = (U (m * h))_r
+    x.r = (W x_t + b)_r          u.r = (U (m * h))_r          all gates but the late ones
+                                 u.n = (U (m * inner(x, u, s, p)))_n          late gates, a second stage
     s   = equation(x, u, s, p)
     s   = k_t * s_before + (1 - k_t) * s
 
@@ -42,7 +43,9 @@ __all__ = [
 class Cell(Protocol):
     """What the loop needs to know of a cell."""
 
-    gates: tuple[str, ...]
+    x_gates: tuple[str, ...]  # rows of W
+    u_gates: tuple[str, ...]  # rows of U, the late gates last
+    late: tuple[str, ...]  # gates whose U multiplies what `inner` gives
     state: tuple[str, ...]
     vectors: tuple[str, ...]
     normalized: bool
@@ -50,16 +53,19 @@ class Cell(Protocol):
     def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
         """The elementwise part: gates of W x + b and of U h, the state and the vectors give the new State."""
 
+    def inner(self, x: Any, u: Any, s: Any, p: Any) -> Tensor | tuple[Tensor, ...]:
+        """What U multiplies for the late gates, one for all of them or one for each; u has the early gates."""
+
 
 @dataclass(frozen=True)
 class Weights:
-    """Parameters of a cell with G gates of H units: products W and U, bias b, elementwise vectors."""
+    """Parameters of a cell of H units: products W of X gates and U of G gates, bias b, elementwise vectors."""
 
-    W: Tensor  # (G*H, F)
+    W: Tensor  # (X*H, F)
     U: Tensor  # (G*H, H)
-    b: Tensor  # (G*H,)
+    b: Tensor  # (X*H,)
     vectors: tuple[Tensor, ...]  # (H,) each
-    gains: tuple[Tensor, ...] = ()  # (G*H,) twice: scales of normalised W x and U h, or none
+    gains: tuple[Tensor, ...] = ()  # (X*H,) and (G*H,): scales of normalised W x and U h, or none
 
 
 @dataclass(frozen=True)
@@ -91,34 +97,52 @@ def named(fields: tuple[str, ...], values: Any) -> Any:
     return _names(fields)(*values)
 
 
-def _normalize(product: Tensor, gates: int, gain: Tensor) -> Tensor:
+def _normalize(product: Tensor, hidden: int, gain: Tensor) -> Tensor:
     """Layer normalisation of each gate's units by itself (Ba et al. 2016), without a shift: b does that."""
-    shaped = product.unflatten(-1, (gates, -1))
-    return layer_norm(shaped, shaped.shape[-1:]).flatten(-2) * gain
+    shaped = product.unflatten(-1, (-1, hidden))
+    return layer_norm(shaped, (hidden,)).flatten(-2) * gain
 
 
 def project(cell: Cell, x: Tensor, weights: Weights) -> Tensor:
     """W x + b for one step ``(B, F)`` or all steps at once ``(B, T, F)``: the part that is not serial."""
     if not cell.normalized:
         return linear(x, weights.W, weights.b)
-    return _normalize(linear(x, weights.W), len(cell.gates), weights.gains[0]) + weights.b
+    return _normalize(linear(x, weights.W), weights.U.shape[1], weights.gains[0]) + weights.b
 
 
-def multiply(cell: Cell, h: Tensor, weights: Weights) -> Tensor:
-    """U h for one step ``(B, H)`` -> ``(B, G*H)``: the serial part."""
-    product = linear(h, weights.U)
-    return _normalize(product, len(cell.gates), weights.gains[1]) if cell.normalized else product
+def multiply(cell: Cell, x: Any, state: Any, weights: Weights, dropout: Tensor | None) -> Any:
+    """The products of one step, the serial part: u as named gates ``(B, H)``, in one stage or in two."""
+    early = len(cell.u_gates) - len(cell.late)
+    u = _product(cell, state[0], weights, cell.u_gates[:early], 0, dropout)
+    if not cell.late:
+        return u
+    factors = cell.inner(x, u, state, named(cell.vectors, weights.vectors))
+    if isinstance(factors, Tensor):
+        return named(cell.u_gates, (*u, *_product(cell, factors, weights, cell.late, early, dropout)))
+    pairs = zip(cell.late, factors, strict=True)
+    each = [_product(cell, f, weights, (name,), early + i, dropout)[0] for i, (name, f) in enumerate(pairs)]
+    return named(cell.u_gates, (*u, *each))
 
 
-def split(cell: Cell, product: Tensor) -> Any:
+def _product(
+    cell: Cell, factor: Tensor, weights: Weights, gates: tuple[str, ...], begin: int, dropout: Tensor | None
+) -> Any:
+    """``factor (B, H)`` times the U of some neighbouring gates, the first of which is number ``begin``."""
+    hidden = weights.U.shape[1]
+    rows = slice(begin * hidden, (begin + len(gates)) * hidden)
+    product = linear(factor if dropout is None else factor * dropout, weights.U[rows])
+    return split(gates, _normalize(product, hidden, weights.gains[1][rows]) if cell.normalized else product)
+
+
+def split(names: tuple[str, ...], product: Tensor) -> Any:
     """``(B, G*H)`` as named gates ``(B, H)`` each, views of the same memory."""
-    return named(cell.gates, product.chunk(len(cell.gates), -1))
+    return named(names, product.chunk(len(names), -1) if names else ())
 
 
 def advance(cell: Cell, projected: Tensor, state: Any, weights: Weights, dropout: Tensor | None) -> Any:
-    """One time step: ``projected (B, G*H)`` and the state before give the state after."""
-    h = state[0] if dropout is None else state[0] * dropout
-    x, u = split(cell, projected), split(cell, multiply(cell, h, weights))
+    """One time step: ``projected (B, X*H)`` and the state before give the state after."""
+    x = split(cell.x_gates, projected)
+    u = multiply(cell, x, state, weights, dropout)
     after = cell.equation(x, u, state, named(cell.vectors, weights.vectors))
     try:
         return tree.State(**{name: getattr(after, name) for name in cell.state})  # in the cell's order, h first
@@ -138,12 +162,12 @@ def define(call: Call) -> tuple[Tensor, Any]:
     """The definition: y ``(B, T, H)`` and the last state."""
     projected = project(call.cell, call.x, call.weights)
     if call.x.shape[1] == 0:
-        return projected[..., : call.weights.U.shape[1]], call.state  # no steps, yet part of the graph
+        return projected.new_zeros(len(projected), 0, call.weights.U.shape[1]) + projected.sum(), call.state
     return unroll(call, projected)
 
 
 def unroll(call: Call, projected: Tensor) -> tuple[Tensor, Any]:
-    """The loop alone: ``projected (B, T, G*H)`` is W x + b of all steps, and call.x is not read."""
+    """The loop alone: ``projected (B, T, X*H)`` is W x + b of all steps, and call.x is not read."""
     state, time = call.state, projected.shape[1]
     alive, outputs = None, []
     if call.lengths is not None:

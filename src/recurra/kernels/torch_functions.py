@@ -88,7 +88,7 @@ def _segment(call: Call, x: Tensor, state: Any, lengths: Tensor | None) -> tuple
     weights, full = call.weights, lengths is None or bool((lengths == x.shape[1]).all())
     W = weights.W
     if not full and len(state) > 1:
-        x, W = _holding(x, W, lengths, call.cell.gates.index("i"), call.cell.gates.index("f"))
+        x, W = _holding(x, W, lengths, call.cell.x_gates.index("i"), call.cell.x_gates.index("f"))
     kind = call.cell.torch_function  # type: ignore[attr-defined]
     flat = [W, weights.U, weights.b, _recurrent_bias(call)]
     start = tuple(leaf.unsqueeze(0).contiguous() for leaf in state)

@@ -36,12 +36,16 @@ class Gated(Recurrent):
     """A cell given by its equation, with one product W x and one product U h per gate.
 
     gates      names of the gates; the equation reads ``x.r = (W x + b)_r`` and ``u.r = (U h)_r``
+    without_U  gates that have no recurrent product: the equation reads ``x.r`` alone
+    without_W  gates that have no product of the input: the equation reads ``u.r`` alone
+    late       gates whose U multiplies what the cell's method `inner` gives, instead of h: ``u.n = U_n (r * h)``
     state      names of the state's tensors ``(B, H)``; the first is h, the output and what U multiplies
     vectors    names of parameters ``(H,)`` that the equation uses elementwise, as ``p.c_n``
     normalized whether each gate's W x and U h are layer-normalised (Ba et al. 2016)
 
-    W ``(G*H, F)`` begins Xavier-uniform, U ``(G*H, H)`` orthogonal gate by gate (Saxe et al. 2014), b and the
-    vectors at zero; `recurra.initialise` has others. ``initial="learned"`` makes the first state a parameter.
+    W ``(X*H, F)`` begins Xavier-uniform, U ``(G*H, H)`` orthogonal gate by gate (Saxe et al. 2014), b and the
+    vectors at zero; `recurra.initialise` has others. Their rows stand gate by gate in the order of ``x_gates``
+    and of ``u_gates``, where late gates come last. ``initial="learned"`` makes the first state a parameter.
 
     Shapes: x ``(B, T, input_size)`` -> y ``(B, T, hidden_size)``.
     """
@@ -49,6 +53,9 @@ class Gated(Recurrent):
     gates: tuple[str, ...]
     state: tuple[str, ...] = ("h",)
     vectors: tuple[str, ...] = ()
+    without_U: tuple[str, ...] = ()
+    without_W: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     normalized: bool = False
 
     def __init__(
@@ -62,18 +69,21 @@ class Gated(Recurrent):
         super().__init__()
         _check_sizes(type(self).__name__, input_size, hidden_size, initial)
         self._check_names()
+        self.x_gates = tuple(name for name in self.gates if name not in self.without_W)
+        early = tuple(name for name in self.gates if name not in (*self.without_U, *self.late))
+        self.u_gates = early + self.late
         self.input_size, self.hidden_size = input_size, hidden_size
         self.input_shape, self.output_shape = (input_size,), (hidden_size,)
 
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(*shape, device=device, dtype=dtype))
 
-        rows = len(self.gates) * hidden_size
-        self.W, self.U, self.b = parameter(rows, input_size), parameter(rows, hidden_size), parameter(rows)
+        x_rows, u_rows = len(self.x_gates) * hidden_size, len(self.u_gates) * hidden_size
+        self.W, self.U, self.b = parameter(x_rows, input_size), parameter(u_rows, hidden_size), parameter(x_rows)
         for name in self.vectors:
             self.register_parameter(name, parameter(hidden_size))
-        for name in ("gain_x", "gain_h") if self.normalized else ():
-            self.register_parameter(name, parameter(rows))
+        if self.normalized:
+            self.gain_x, self.gain_h = parameter(x_rows), parameter(u_rows)
         self.initial: nn.ParameterDict | None = None
         if initial == "learned":
             self.initial = nn.ParameterDict({name: parameter(hidden_size) for name in self.state})
@@ -92,10 +102,24 @@ class Gated(Recurrent):
                     f"{type(self).__name__}.{kind}: expected a tuple of different names such as ('r', 'z'), got "
                     f"{names!r}" + (f"; {taken[0]!r} is taken" if taken else "")
                 )
+        for kind in ("without_U", "without_W", "late"):
+            strange = [name for name in getattr(self, kind) if name not in self.gates]
+            if strange or set(self.late) & set(self.without_U) or set(self.without_W) == set(self.gates):
+                raise ConfigError(
+                    f"{type(self).__name__}.{kind}: expected names of gates {self.gates}, some of them with W, "
+                    f"late ones with U, got {getattr(self, kind)!r}"
+                )
 
     def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
         """The elementwise part: gates ``x.*`` and ``u.*``, state ``s.*``, vectors ``p.*`` give the new State."""
         raise TypeError(f"{type(self).__name__} must define equation(self, x, u, s, p)")
+
+    def inner(self, x: Any, u: Any, s: Any, p: Any) -> Tensor | tuple[Tensor, ...]:
+        """What U multiplies for the late gates: one ``(B, H)`` for all of them, or a tuple with one for each.
+
+        It reads what `equation` reads, of u only the gates that are not late.
+        """
+        raise TypeError(f"{type(self).__name__} has late gates {self.late} and must define inner(self, x, u, s, p)")
 
     def reset_parameters(self) -> None:
         """Begin anew: see the class for the distributions."""
@@ -146,7 +170,8 @@ class Gated(Recurrent):
         projected = project(self, x, weights)
         steps: list[dict[str, Tensor]] = []
         for t in range(x.shape[1]):
-            x_t, u_t = split(self, projected[:, t]), split(self, multiply(self, state[0], weights))
+            x_t = split(self.x_gates, projected[:, t])
+            u_t = multiply(self, x_t, state, weights, None)
             seen, state = _locals_of(self.equation, x_t, u_t, state, named(self.vectors, weights.vectors))
             steps.append({**seen, **state._asdict()})
         found = steps[0] if steps else {}

@@ -28,7 +28,7 @@ L = TypeVar("L", bound="Gated")
 @torch.no_grad()
 def default_(layer: L) -> L:
     """W Xavier-uniform gate by gate, U orthogonal, biases, vectors and first states 0, gains 1."""
-    for gate in layer.W.chunk(len(layer.gates)):
+    for gate in layer.W.chunk(len(layer.x_gates)):
         nn.init.xavier_uniform_(gate)
     for name, parameter in layer.named_parameters():
         if parameter.dim() == 1:
@@ -39,7 +39,7 @@ def default_(layer: L) -> L:
 @torch.no_grad()
 def orthogonal_(layer: L, gain: float = 1.0) -> L:
     """U orthogonal gate by gate, so that U h neither grows nor shrinks h at first (Saxe et al. 2014)."""
-    for gate in layer.U.chunk(len(layer.gates)):
+    for gate in layer.U.split(layer.hidden_size) if layer.u_gates else ():
         nn.init.orthogonal_(gate, gain)
     return layer
 
@@ -47,7 +47,7 @@ def orthogonal_(layer: L, gain: float = 1.0) -> L:
 @torch.no_grad()
 def identity_(layer: L, scale: float = 1.0) -> L:
     """U = scale * I for every gate and b = 0: a ReLU network that starts by copying its state (Le et al. 2015)."""
-    for gate in layer.U.chunk(len(layer.gates)):
+    for gate in layer.U.split(layer.hidden_size) if layer.u_gates else ():
         gate.copy_(scale * torch.eye(len(gate), dtype=gate.dtype, device=gate.device))
     layer.b.zero_()
     return layer
@@ -64,15 +64,15 @@ def chrono_(layer: L, longest: int) -> L:
 
     Raises ConfigError for a layer without a gate named f or z, or ``longest`` below 3.
     """
-    keeper = next((name for name in _KEEPERS if name in layer.gates), None)
+    keeper = next((name for name in _KEEPERS if name in layer.x_gates), None)
     if keeper is None:
         raise ConfigError(
             f"chrono_: expected a cell with a gate named 'f' or 'z' that keeps its state, "
-            f"got {type(layer).__name__} with gates {layer.gates}"
+            f"got {type(layer).__name__} with gates {layer.x_gates}"
         )
     if longest < 3:
         raise ConfigError(f"chrono_: expected longest >= 3 time steps, got {longest}")
-    biases = dict(zip(layer.gates, layer.b.chunk(len(layer.gates)), strict=True))
+    biases = dict(zip(layer.x_gates, layer.b.split(layer.hidden_size), strict=True))
     biases[keeper].uniform_(1, longest - 1).log_()
     if "i" in biases:
         biases["i"].copy_(-biases[keeper])

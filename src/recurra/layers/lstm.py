@@ -33,7 +33,7 @@ class ForgetBias(Gated):
     def reset_parameters(self) -> None:
         super().reset_parameters()
         with torch.no_grad():
-            self.b.chunk(len(self.gates))[self.gates.index("f")].fill_(self.forget_bias)
+            self.b.chunk(len(self.x_gates))[self.x_gates.index("f")].fill_(self.forget_bias)
 
 
 class LSTM(ForgetBias):

@@ -36,7 +36,7 @@ def source(equation: Equation, name: str) -> str:
 
 def cell(equation: Equation, name: str) -> str:
     """The part of the source that belongs to this cell alone."""
-    gates, states, vectors = len(equation.gates), len(equation.state), len(equation.vectors)
+    gates, states, vectors = len(equation.x_gates), len(equation.state), len(equation.vectors)
     ends = [0, gates, 2 * gates, 2 * gates + states, 2 * gates + states + vectors]
     targets = [
         f"{array}[{i}]" for array, a, b in zip(_GRADIENTS, ends[:-1], ends[1:], strict=True) for i in range(b - a)
@@ -71,8 +71,8 @@ def _body(equation: Equation, graph: Graph, targets: list[str]) -> str:
 def _places(equation: Equation) -> dict[str, str]:
     """Where the inputs of the graphs stand: ``x_r`` is ``x[0]``."""
     groups = {
-        "x": equation.gates,
-        "u": equation.gates,
+        "x": equation.x_gates,
+        "u": equation.u_gates,
         "s": equation.state,
         "p": equation.vectors,
         "g": equation.state,

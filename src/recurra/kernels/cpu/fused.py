@@ -90,6 +90,8 @@ def accepts(call: Call) -> str:
         return f"the fused kernel computes in float32, x is {x.dtype}"
     if torch.is_autocast_enabled("cpu"):
         return "autocast is on, and the fused kernel computes in float32"
+    if call.cell.late or call.cell.x_gates != call.cell.u_gates:
+        return "the fused kernel has no second stage yet"
     if call.cell.normalized:
         return "the fused kernel has no layer normalisation"
     if type(x) not in (Tensor, nn.Parameter) or _watched():
