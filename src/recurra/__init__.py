@@ -25,6 +25,7 @@ from recurra.layers import (
     VariationalDropout,
     Zoneout,
     initialise,
+    zoo,
 )
 from recurra.tree import State
 
@@ -59,4 +60,5 @@ __all__ = [
     "tree",
     "unfuse",
     "use_backend",
+    "zoo",
 ]

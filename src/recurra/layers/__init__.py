@@ -11,6 +11,7 @@ from recurra.layers.peephole_lstm import PeepholeLSTM
 from recurra.layers.readout import Readout
 from recurra.layers.rnn import RNN
 from recurra.layers.stream import Stream
+from recurra.layers.zoo import ZOO
 
 __all__ = [
     "GRU",
@@ -40,4 +41,5 @@ LAYERS: dict[str, type[Recurrent]] = {
     "gru": GRU,
     "peephole_lstm": PeepholeLSTM,
     "layer_norm_lstm": LayerNormLSTM,
+    **ZOO,
 }

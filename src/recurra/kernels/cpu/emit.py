@@ -3,8 +3,9 @@
 from importlib.resources import files
 
 from recurra.kernels.equation import Equation, Graph, Operation, Value
+from recurra.kernels.saving import Saved, save
 
-__all__ = ["source"]
+__all__ = ["products", "source"]
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARE = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
@@ -26,41 +27,90 @@ extern "C" void backward(const Call* call) { Loop<Cell>::backward(*call); }
 """
 
 
-def source(equation: Equation, name: str) -> str:
+def source(equation: Equation, name: str, normalized: bool) -> str:
     """The whole C++ file for a cell called ``name``: the headers, the cell, and two functions to call."""
+    shared = _headers("math.h", "product.h", "team.h", "recurrence.h")
+    return f"{shared}\n{cell(equation, name, normalized)}{_FUNCTIONS}"
+
+
+def products() -> str:
+    """The C++ file of the products over all time steps, the same for every cell."""
+    return _headers("math.h", "product.h", "team.h", "products.cpp")
+
+
+def _headers(*names: str) -> str:
+    """Files joined in order, without the lines by which they include each other."""
     folder = files("recurra.kernels.cpu")
-    headers = [(folder / header).read_text(encoding="utf-8") for header in ("math.h", "recurrence.h")]
-    shared = "\n".join(headers).replace('#include "math.h"\n', "").replace("#pragma once\n", "")
-    return f"{shared}\n{cell(equation, name)}{_FUNCTIONS}"
+    lines = [line for name in names for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+    return "\n".join(line for line in lines if not line.startswith(('#include "', "#pragma once")))
 
 
-def cell(equation: Equation, name: str) -> str:
+def cell(equation: Equation, name: str, normalized: bool) -> str:
     """The part of the source that belongs to this cell alone."""
-    gates, states, vectors = len(equation.x_gates), len(equation.state), len(equation.vectors)
-    ends = [0, gates, 2 * gates, 2 * gates + states, 2 * gates + states + vectors]
-    targets = [
-        f"{array}[{i}]" for array, a, b in zip(_GRADIENTS, ends[:-1], ends[1:], strict=True) for i in range(b - a)
-    ]
+    main = save(equation.forward, equation.backward)
+    early = len(equation.u_gates) - len(equation.late)
+    functions = [_forward(equation, main), _backward(equation, main, len(equation.u_gates))]
+    kept, factors = len(main.kept), 0
+    if equation.inner is not None and equation.inner_backward is not None:
+        inner = save(equation.inner, equation.inner_backward)
+        functions += [_inner(equation, inner, kept), _inner_backward(equation, inner, kept, early)]
+        kept, factors = kept + len(inner.kept), len(equation.inner.outputs)
+    same = equation.same and not normalized and not equation.late
     return f"""// {name}
 struct Cell {{
-    static constexpr int G = {gates}, S = {states}, P = {vectors};
-    static constexpr bool SAME = {str(equation.same).lower()};
-
-    static inline void forward(const V* x, const V* u, const V* s, const V* p, V* after) {{
-{_body(equation, equation.forward, [f"after[{i}]" for i in range(states)])}    }}
-
-    static inline void backward(const V* x, const V* u, const V* s, const V* p, const V* g,
-                                V* dx, V* du, V* ds, V* dp) {{
-{_body(equation, equation.backward, targets)}    }}
-}};
+    static constexpr int X = {len(equation.x_gates)}, E = {early}, L = {len(equation.late)}, FACTORS = {factors};
+    static constexpr int S = {len(equation.state)}, P = {len(equation.vectors)};
+    static constexpr int KEPT = {kept}, KEPT_FORWARD = {len(main.kept)};
+    static constexpr bool SAME = {str(same).lower()}, NORMALIZED = {str(normalized).lower()};
+{"".join(functions)}}};
 """
 
 
-_GRADIENTS = ("dx", "du", "ds", "dp")
+_FORWARD = "const V* x, const V* u, const V* s, const V* p"
+_BACKWARD = "const V* k, const V* s, const V* p, const V* g, V* dx, V* du, V* ds, V* dp"
 
 
-def _body(equation: Equation, graph: Graph, targets: list[str]) -> str:
-    places = _places(equation)
+def _forward(equation: Equation, saved: Saved) -> str:
+    targets = _targets(after=len(equation.state), kept=len(saved.kept))
+    graph = equation.forward
+    body = _body(equation, Graph(graph.inputs, graph.operations, [*graph.outputs, *saved.kept]), targets)
+    return _function("forward", f"{_FORWARD}, V* after, V* kept", body)
+
+
+def _inner(equation: Equation, saved: Saved, kept: int) -> str:
+    graph: Graph = equation.inner  # type: ignore[assignment]
+    targets = _targets(factors=len(graph.outputs)) + [f"kept[{kept + i}]" for i in range(len(saved.kept))]
+    body = _body(equation, Graph(graph.inputs, graph.operations, [*graph.outputs, *saved.kept]), targets)
+    return _function("inner", f"{_FORWARD}, V* factors, V* kept", body)
+
+
+def _backward(equation: Equation, saved: Saved, u_gates: int) -> str:
+    return _function("backward", _BACKWARD, _body(equation, saved.backward, _gradients(equation, u_gates)))
+
+
+def _inner_backward(equation: Equation, saved: Saved, kept: int, u_gates: int) -> str:
+    return _function(
+        "inner_backward",
+        _BACKWARD,
+        _body(equation, saved.backward, _gradients(equation, u_gates), kept, factors=True),
+    )
+
+
+def _gradients(equation: Equation, u_gates: int) -> list[str]:
+    return _targets(dx=len(equation.x_gates), du=u_gates, ds=len(equation.state), dp=len(equation.vectors))
+
+
+def _targets(**arrays: int) -> list[str]:
+    return [f"{array}[{i}]" for array, count in arrays.items() for i in range(count)]
+
+
+def _function(name: str, arguments: str, body: str) -> str:
+    return f"\n    static inline void {name}({arguments}) {{\n{body}    }}\n"
+
+
+def _body(equation: Equation, graph: Graph, targets: list[str], kept: int = 0, factors: bool = False) -> str:
+    places = _places(equation, factors)
+    places |= {f"k_{i}": f"k[{kept + i}]" for i in range(len(graph.inputs))}
     lines = [f"const V {operation.name} = {_expression(operation, places)};" for operation in graph.operations]
     lines += [
         f"{target} = {_operand(value, places)};" for target, value in zip(targets, graph.outputs, strict=True)
@@ -68,14 +118,14 @@ def _body(equation: Equation, graph: Graph, targets: list[str]) -> str:
     return "".join(f"        {line}\n" for line in lines)
 
 
-def _places(equation: Equation) -> dict[str, str]:
+def _places(equation: Equation, factors: bool) -> dict[str, str]:
     """Where the inputs of the graphs stand: ``x_r`` is ``x[0]``."""
     groups = {
         "x": equation.x_gates,
         "u": equation.u_gates,
         "s": equation.state,
         "p": equation.vectors,
-        "g": equation.state,
+        "g": equation.late if factors else equation.state,
     }
     return {f"{array}_{name}": f"{array}[{i}]" for array, names in groups.items() for i, name in enumerate(names)}
 

@@ -1,250 +1,460 @@
-// The gated loop over time, shared by all cells. A cell is a struct of constants and two functions printed from its
+// The gated loop over time, shared by all cells. A cell is a struct of constants and functions printed from its
 // equation:
 //
 //     struct Cell {
-//         static constexpr int G, S, P;     gates, state tensors, vectors
-//         static constexpr bool SAME;       the gradients of x and of u are the same
-//         static void forward(const V* x, const V* u, const V* s, const V* p, V* after);
-//         static void backward(const V* x, const V* u, const V* s, const V* p, const V* g, V* dx, V* du, V* ds, V* dp);
+//         static constexpr int X, E, L, FACTORS;    gates of x; early and late gates of u; what late ones multiply
+//         static constexpr int S, P, KEPT;          state tensors, vectors, values kept for the way back
+//         static constexpr bool SAME, NORMALIZED;   x and u have one gradient; U h is layer-normalised
+//         static void forward(const V* x, const V* u, const V* s, const V* p, V* after, V* kept);
+//         static void backward(const V* kept, const V* s, const V* p, const V* g, V* dx, V* du, V* ds, V* dp);
+//         static void inner(const V* x, const V* u, const V* s, const V* p, V* factors, V* kept);
+//         static void inner_backward(const V* kept, ..., as backward);
 //     };
 //
-// Rows of the batch are independent, so threads take rows and never wait for each other. A tile of R rows goes
-// through all of its time steps: for each block of sixteen units the product h U of all gates stays in registers,
-// and the equation is applied to it there.
+// The batch is packed by time: step t has count(t) rows that stand together, longest rows first, so that no time is
+// spent on padding and memory is read in the order in which it lies. Inside, a row of H units has room for a whole
+// number of vectors, Hp; lanes past H hold numbers that nobody reads, and zeros where a product would read them.
+//
+// For each block of sixteen units the product h U of all gates stays in registers, and the equation is applied to it
+// there. Threads share the work by rows, without ever waiting, or by units, so that each keeps its part of U in its
+// own cache, and meet once a step; see Meeting for what happens on a busy machine.
 #pragma once
-#include <algorithm>
-#include <atomic>
-#include <thread>
-#include <vector>
+#include <stdlib.h>
 
-#include "math.h"
+#include "product.h"
+#include "team.h"
 
 struct Call {
-    int64_t batch, time, hidden, threads;
-    const float* x;         // (B, T, G, H): W x + b
-    const float* weights;   // U packed for forward or for backward
-    const float* vectors;   // (P, H)
-    const float* dropout;   // (B, H) or null
-    const float* keep;      // (S, B, T, H) or null
-    const int64_t* lengths; // (B,), longest first
-    const float* first;     // (S, B, H)
-    float* y;               // (B, T, H)
-    float* states;          // (S - 1, B, T, H): the states after each step, without h; may be null in inference
-    float* products;        // (B, T, G, H): U h, for backward; null in inference
-    float* last;            // (S, B, H)
-    const float* dy;        // (B, T, H)
-    float* dx;              // (B, T, G, H)
-    float* du;              // (B, T, G, H); unused if SAME
-    float* dstate;          // (S, B, H): gradient of the last state in, of the first state out
-    float* dvectors;        // (threads, P, H), zero at first
+    int64_t batch, steps, total, hidden;  // rows, steps of the longest row, sum of the lengths, H
+    int64_t threads, by_units, trains;
+    const int64_t* offsets;  // (steps + 1,): where the rows of a step begin in the packed order
+    const int64_t* index;    // (total,): row of y (B*T, H) for each packed row
+    const int64_t* order;    // (B,): the caller's row for each of ours
+    const float* x;          // (total, blocks, X, 16): W x + b; if NORMALIZED, W x normalised
+    const float* x_gains;    // (blocks, X, 16) or null, and what is added then: b
+    const float* x_shifts;
+    const float* early;      // U of the early gates, packed for forward or for backward
+    const float* late;       // U of the late gates, likewise
+    const float* vectors;    // (P, Hp)
+    const float* gains;      // (G, Hp) or null
+    const float* dropout;    // (B, Hp) or null, in our order
+    const float* keep;       // (S, total, Hp) or null
+    const float* first;      // (S, B, H), in the caller's order as all that follows with B
+    float* y;                // (B*T, H)
+    float* last;             // (S, B, H)
+    float* before;           // (total, S, Hp): the state before each step; (2, B, S, Hp) in inference
+    float* fed;              // (total, D, Hp): what U multiplies, where it is not h; (2, B, D, Hp) in inference
+    float* kept;             // (total, blocks, KEPT, 16); null in inference
+    float* normal;           // (total, G, Hp): normalised U h; (B, G, Hp) in inference; null if not NORMALIZED
+    float* deviations;       // (total, G): 1 / standard deviation of U h
+    const float* dy;         // (B*T, H)
+    float* dx;               // (total, blocks, X, 16)
+    float* du;               // (total, blocks, E, 16): of the early gates; is dx if SAME
+    float* dlate;            // (FACTORS, total + 8, blocks, L / FACTORS, 16)
+    float* dstate;           // (S, B, H): gradient of the last state in, of the first state out
+    float* dvectors;         // (tiles, P, Hp), zero at first
+    float* dgains;           // (tiles, G, Hp), zero at first
+    float* flow;             // (S, B, Hp): room for the gradient of the state
+    float* dfed;             // (B, FACTORS, Hp): room for the gradient of what U multiplied
 };
-
-static inline int lanes(int64_t hidden, int64_t block) {
-    return static_cast<int>(std::min<int64_t>(LANES, hidden - block * LANES));
-}
-
-// sum[r][c] = sum over k of rows[r][k] * packed[k][c] for C of the `width` vectors that stand side by side in
-// `packed`; in K interleaved parts, to hide the latency of a sum.
-template <int R, int C, int K>
-static inline void product(const float* rows, int64_t stride, const float* packed, int width, int64_t depth, V* sum) {
-    V part[K][R][C] = {};
-    int64_t k = 0;
-    for (; k + K <= depth; k += K)
-        for (int j = 0; j < K; j++)
-            for (int c = 0; c < C; c++) {
-                V w = load(packed + ((k + j) * width + c) * LANES);
-                for (int r = 0; r < R; r++) part[j][r][c] += w * rows[r * stride + k + j];
-            }
-    for (; k < depth; k++)
-        for (int c = 0; c < C; c++) {
-            V w = load(packed + (k * width + c) * LANES);
-            for (int r = 0; r < R; r++) part[0][r][c] += w * rows[r * stride + k];
-        }
-    for (int r = 0; r < R; r++)
-        for (int c = 0; c < C; c++) {
-            for (int j = 1; j < K; j++) part[0][r][c] += part[j][r][c];
-            sum[r * width + c] = part[0][r][c];
-        }
-}
-
-// All W columns, as many at a time as stay in registers beside R rows.
-template <int R, int W, int K, int FROM = 0>
-static inline void products(const float* rows, int64_t stride, const float* packed, int64_t depth, V* sum) {
-    constexpr int REST = W - FROM;
-    constexpr int C = REST == 4 || REST == 2 ? 2 : REST > 3 ? 3 : REST;
-    product<R, C, K>(rows, stride, packed + FROM * LANES, W, depth, sum + FROM);
-    if constexpr (REST > C) products<R, W, K, FROM + C>(rows, stride, packed, depth, sum);
-}
 
 template <class Cell>
 struct Loop {
-    static constexpr int G = Cell::G, S = Cell::S, P = Cell::P;
-    static constexpr int BACK = 4;  // blocks of units that one backward product makes at once
+    static constexpr int X = Cell::X, E = Cell::E, L = Cell::L, G = E + L, S = Cell::S, P = Cell::P;
+    static constexpr int FACTORS = Cell::FACTORS, KEPT = Cell::KEPT;
+    static constexpr int LG = FACTORS ? L / FACTORS : 1;           // late gates of one factor
+    static constexpr int NE = E == 1 ? 2 : 1, NL = LG == 1 ? 2 : 1;  // blocks of units that one product makes
+    static constexpr bool STAGED = L > 0 || Cell::NORMALIZED;
 
-    template <int R>
-    static void forward_tile(const Call& c, int64_t row) {
-        constexpr int K = R == 1 ? 4 : R == 2 ? 2 : 1;
-        const int64_t H = c.hidden, T = c.time, blocks = (H + LANES - 1) / LANES, padded = blocks * LANES;
-        std::vector<float> memory((2 * S + 1) * R * padded, 0.0f);
-        float* now = memory.data();
-        float* next = now + S * R * padded;
-        float* fed = next + S * R * padded;  // what U multiplies: h, or h with dropout
-        for (int s = 0; s < S; s++)
-            for (int r = 0; r < R; r++)
-                std::memcpy(now + (s * R + r) * padded, c.first + ((s * c.batch) + row + r) * H, sizeof(float) * H);
-        const int64_t end = c.lengths[row];
-        for (int64_t t = 0; t < end; t++) {
-            const float* input = now;
-            if (c.dropout) {
-                for (int r = 0; r < R; r++)
-                    for (int64_t h = 0; h < H; h++) fed[r * padded + h] = now[r * padded + h] * c.dropout[(row + r) * H + h];
-                input = fed;
-            }
-            for (int64_t n = 0; n < blocks; n++) {
-                V sum[R * G];
-                products<R, G, K>(input, padded, c.weights + n * H * G * LANES, H, sum);
-                for (int r = 0; r < R; r++) forward_unit<R>(c, row + r, r, t, n, padded, now, next, sum + r * G);
-            }
-            std::swap(now, next);
-        }
-        for (int s = 0; s < S; s++)
-            for (int r = 0; r < R; r++)
-                std::memcpy(c.last + ((s * c.batch) + row + r) * H, now + (s * R + r) * padded, sizeof(float) * H);
+    const Call& c;
+    const int64_t H, blocks, Hp, fed_width, tile;
+    const bool trains;
+    Meeting meeting;
+    float* room = nullptr;  // (B, G, Hp): products between two stages
+
+    // Which tiles of rows and which blocks of units a thread works on, and with how many others it meets.
+    struct Share {
+        int64_t tile, every, from, to;
+        int meets;
+    };
+
+    explicit Loop(const Call& call)
+        : c(call), H(call.hidden), blocks((H + LANES - 1) / LANES), Hp(blocks * LANES),
+          fed_width((FACTORS + (call.dropout ? 1 : 0)) * Hp), tile(call.batch >= 8 * call.threads ? 8 : 4),
+          trains(call.trains) {}
+
+    int64_t count(int64_t t) const { return t < c.steps ? c.offsets[t + 1] - c.offsets[t] : 0; }
+    int width(int64_t n) const { return static_cast<int>(H - n * LANES < LANES ? H - n * LANES : LANES); }
+
+    // Packed rows while a gradient is wanted; else two steps take turns.
+    int64_t slot(int64_t t, int64_t row) const { return trains ? c.offsets[t] + row : (t & 1) * (c.batch + 8) + row; }
+    float* before(int64_t t, int64_t row) const { return c.before + slot(t, row) * S * Hp; }
+    float* fed(int64_t t, int64_t row, int which) const { return c.fed + slot(t, row) * fed_width + which * Hp; }
+    float* product_row(int64_t t, int64_t row) const {
+        return Cell::NORMALIZED && trains ? c.normal + (c.offsets[t] + row) * G * Hp : room + row * G * Hp;
     }
 
-    template <int R>
-    static inline void forward_unit(const Call& c, int64_t row, int r, int64_t t, int64_t n, int64_t padded,
-                                    const float* now, float* next, const V* sum) {
-        const int64_t H = c.hidden, at = n * LANES;
-        const int count = lanes(H, n);
-        V x[G], before[S], p[P + 1], after[S];
-        for (int s = 0; s < S; s++) before[s] = load(now + (s * R + r) * padded + at);
-        if (t >= c.lengths[row]) {
-            for (int s = 0; s < S; s++) store(next + (s * R + r) * padded + at, before[s]);
-            return;
+    // By units a thread does its pairs of blocks for all rows, else all blocks for its own tiles.
+    Share share(int index, int size, bool apart) const {
+        if (apart || size == 1) return {index, size, 0, blocks, 1};
+        const int64_t pairs = (blocks + 1) / 2, end = 2 * (pairs * (index + 1) / size);
+        return {0, 1, 2 * (pairs * index / size), end < blocks ? end : blocks, size};
+    }
+
+    // f(share, step) for all steps, by a team that parts if its cores turn out to be busy.
+    template <class F>
+    void each_step(const F& f) {
+        const bool alone = !c.by_units || Cell::NORMALIZED || Meeting::were_busy();
+        together(static_cast<int>(c.threads), [&](int index, int size) {
+            bool apart = alone;
+            Share s = share(index, size, apart);
+            for (int64_t step = 0; step < c.steps; step++) {
+                if (!apart && meeting.parting) {
+                    meeting.wait(s.meets);
+                    apart = true;
+                    s = share(index, size, apart);
+                }
+                f(s, step);
+            }
+        });
+    }
+
+    template <class F>
+    void each_tile(const Share& s, int64_t t, const F& f) const {
+        const int64_t rows = count(t);
+        for (int64_t row = s.tile * tile; row < rows; row += s.every * tile) f(row, rows - row < tile ? rows - row : tile);
+    }
+
+    template <class F>
+    void each_unit(const Share& s, int64_t t, const F& f) const {
+        each_tile(s, t, [&](int64_t row, int64_t live) {
+            for (int64_t r = row; r < row + live; r++)
+                for (int64_t n = s.from; n < s.to; n++) f(r, n);
+        });
+    }
+
+    // The product of one stage: `packed` holds COUNT gates; f(row, block, gates) takes what came out.
+    template <int COUNT, int BLOCKS, class F>
+    void stage(const Share& s, int64_t t, const float* rows, int64_t stride, const float* packed, const F& f) const {
+        for (int64_t n = s.from; n < s.to; n += BLOCKS)
+            each_tile(s, t, [&](int64_t row, int64_t live) {
+                tiled(live, [&](auto size) {
+                    constexpr int R = decltype(size)::value;
+                    V sum[R * BLOCKS * COUNT];
+                    const float* first = rows + row * stride;
+                    products<R, BLOCKS * COUNT>([&](int r, int64_t k) { return first[r * stride + k]; },
+                                                packed + n * H * COUNT * LANES, H, sum);
+                    for (int r = 0; r < live; r++)
+                        for (int j = 0; j < BLOCKS && n + j < s.to; j++)
+                            f(row + r, n + j, sum + (r * BLOCKS + j) * COUNT);
+                });
+            });
+    }
+
+    // ---- forward
+
+    static void forward(const Call& call) {
+        Loop loop(call);
+        if (STAGED) loop.room = static_cast<float*>(malloc(sizeof(float) * (call.batch + 8) * G * loop.Hp));
+        loop.begin();
+        loop.each_step([&](const Share& s, int64_t t) {
+            if constexpr (STAGED) loop.staged_step(s, t);
+            else loop.plain_step(s, t);
+            loop.meeting.wait(s.meets);
+        });
+        free(loop.room);
+    }
+
+    void begin() const {
+        for (int64_t row = 0; row < c.batch; row++)
+            UNROLL for (int i = 0; i < S; i++) {
+                const float* from = c.first + (i * c.batch + c.order[row]) * H;
+                if (row >= count(0)) __builtin_memcpy(c.last + (i * c.batch + c.order[row]) * H, from, sizeof(float) * H);
+                else __builtin_memcpy(before(0, row) + i * Hp, from, sizeof(float) * H);
+                if (i == 0 && c.dropout && row < count(0))
+                    for (int64_t h = 0; h < H; h++) fed(0, row, FACTORS)[h] = from[h] * c.dropout[row * Hp + h];
+            }
+    }
+
+    template <class F>
+    void early_products(const Share& s, int64_t t, const F& f) const {
+        if constexpr (E > 0) {
+            if (c.dropout) stage<E, NE>(s, t, fed(t, 0, FACTORS), fed_width, c.early, f);
+            else stage<E, NE>(s, t, before(t, 0), S * Hp, c.early, f);
         }
-        const int64_t step = row * c.time + t;
-        for (int g = 0; g < G; g++) x[g] = load(c.x + (step * G + g) * H + at, count);
-        for (int i = 0; i < P; i++) p[i] = load(c.vectors + i * H + at, count);
-        Cell::forward(x, sum, before, p, after);
-        for (int s = 0; s < S; s++) {
+    }
+
+    void plain_step(const Share& s, int64_t t) const {
+        if constexpr (E > 0) early_products(s, t, [&](int64_t row, int64_t n, const V* u) { finish(t, row, n, u); });
+        else each_unit(s, t, [&](int64_t row, int64_t n) { finish(t, row, n, nullptr); });
+    }
+
+    void staged_step(const Share& s, int64_t t) {
+        early_products(s, t, [&](int64_t row, int64_t n, const V* u) {
+            UNROLL for (int g = 0; g < E; g++) store(product_row(t, row) + g * Hp + n * LANES, u[g]);
+        });
+        if constexpr (Cell::NORMALIZED) normalize(s, t, 0, E);
+        if constexpr (L > 0) {
+            each_unit(s, t, [&](int64_t row, int64_t n) { feed(t, row, n); });
+            meeting.wait(s.meets);
+            UNROLL for (int f = 0; f < FACTORS; f++)
+                stage<LG, NL>(s, t, fed(t, 0, f), fed_width, c.late + f * ((blocks + NL - 1) / NL * NL) * LG * H * LANES,
+                              [&](int64_t row, int64_t n, const V* u) {
+                                  UNROLL for (int g = 0; g < LG; g++)
+                                      store(product_row(t, row) + (E + f * LG + g) * Hp + n * LANES, u[g]);
+                              });
+            if constexpr (Cell::NORMALIZED) normalize(s, t, E, G);
+        }
+        each_unit(s, t, [&](int64_t row, int64_t n) {
+            V u[G + 1];
+            gates_of(t, row, n, G, u);
+            finish(t, row, n, u);
+        });
+    }
+
+    void gates_of(int64_t t, int64_t row, int64_t n, int gates, V* u) const {
+        UNROLL for (int g = 0; g < gates; g++) {
+            u[g] = load(product_row(t, row) + g * Hp + n * LANES);
+            if (Cell::NORMALIZED) u[g] *= load(c.gains + g * Hp + n * LANES);
+        }
+    }
+
+    // Each gate's units by themselves, as torch's layer_norm with its eps; the gain comes when they are read.
+    void normalize(const Share& s, int64_t t, int from, int to) const {
+        each_tile(s, t, [&](int64_t first, int64_t live) {
+            for (int64_t row = first; row < first + live; row++)
+                for (int g = from; g < to; g++) {
+                    float* u = product_row(t, row) + g * Hp;
+                    const float mean = sum_of(u, [](V v) { return v; }) / H;
+                    const float variance = sum_of(u, [&](V v) { return (v - mean) * (v - mean); }) / H;
+                    const float scale = 1.0f / __builtin_sqrtf(variance + 1e-5f);
+                    for (int64_t n = 0; n < blocks; n++) store(u + n * LANES, (load(u + n * LANES) - mean) * scale);
+                    if (trains) c.deviations[(c.offsets[t] + row) * G + g] = scale;
+                }
+        });
+    }
+
+    template <class F>
+    float sum_of(const float* u, const F& f) const {
+        V total = {};
+        for (int64_t n = 0; n < blocks; n++) total += only(f(load(u + n * LANES)), width(n));
+        float sum = 0;
+        for (int i = 0; i < LANES; i++) sum += total[i];
+        return sum;
+    }
+
+    struct Unit {
+        V x[X + 1], s[S], p[P + 1];
+    };
+
+    Unit unit(int64_t t, int64_t row, int64_t n) const {
+        Unit here;
+        UNROLL for (int i = 0; i < X; i++) here.x[i] = load(x_of(t, row, n) + i * LANES);
+        if constexpr (Cell::NORMALIZED)
+            UNROLL for (int i = 0; i < X; i++)
+                here.x[i] = here.x[i] * load(c.x_gains + (n * X + i) * LANES) + load(c.x_shifts + (n * X + i) * LANES);
+        UNROLL for (int i = 0; i < S; i++) here.s[i] = load(before(t, row) + i * Hp + n * LANES);
+        UNROLL for (int i = 0; i < P; i++) here.p[i] = load(c.vectors + i * Hp + n * LANES);
+        return here;
+    }
+
+    // Of one unit block, its gates or kept values stand side by side.
+    int64_t place(int64_t t, int64_t row, int64_t n, int width) const { return ((c.offsets[t] + row) * blocks + n) * width * LANES; }
+    const float* x_of(int64_t t, int64_t row, int64_t n) const { return c.x + place(t, row, n, X); }
+    float* kept(int64_t t, int64_t row, int64_t n) const { return c.kept + place(t, row, n, KEPT); }
+    float* dx(int64_t t, int64_t row, int64_t n) const { return c.dx + place(t, row, n, X); }
+    float* du(int64_t t, int64_t row, int64_t n) const { return c.du + place(t, row, n, E); }
+    float* dlate(int64_t t, int64_t row, int64_t n, int factor) const {
+        return c.dlate + factor * (c.total + 8) * blocks * LG * LANES + place(t, row, n, LG);
+    }
+
+    // What U multiplies for the late gates.
+    void feed(int64_t t, int64_t row, int64_t n) const {
+        if constexpr (L > 0) {
+            const Unit here = unit(t, row, n);
+            V u[G + 1], factors[FACTORS], keeps[KEPT + 1];
+            gates_of(t, row, n, E, u);
+            Cell::inner(here.x, u, here.s, here.p, factors, keeps);
+            UNROLL for (int f = 0; f < FACTORS; f++) {
+                if (c.dropout) factors[f] *= load(c.dropout + row * Hp + n * LANES);
+                store(fed(t, row, f) + n * LANES, factors[f]);
+            }
+            if (trains)
+                UNROLL for (int i = Cell::KEPT_FORWARD; i < KEPT; i++) store(kept(t, row, n) + i * LANES, keeps[i]);
+        }
+    }
+
+    // The equation, and where its results go.
+    void finish(int64_t t, int64_t row, int64_t n, const V* u) const {
+        const int64_t at = n * LANES, packed = c.offsets[t] + row;
+        const int lanes = width(n);
+        if (t + 1 < c.steps)
+            UNROLL for (int i = 0; i < X; i++) __builtin_prefetch(x_of(t + 1, row, n) + i * LANES);
+        const Unit here = unit(t, row, n);
+        V after[S], keeps[KEPT + 1];
+        Cell::forward(here.x, u, here.s, here.p, after, keeps);
+        if (c.keep)
+            UNROLL for (int i = 0; i < S; i++) {
+                const V keep = load(c.keep + (i * c.total + packed) * Hp + at);
+                after[i] = keep * here.s[i] + (1.0f - keep) * after[i];
+            }
+        store(c.y + c.index[packed] * H + at, after[0], lanes);
+        if (row < count(t + 1)) {
+            UNROLL for (int i = 0; i < S; i++) store(before(t + 1, row) + i * Hp + at, after[i]);
+            if (c.dropout) store(fed(t + 1, row, FACTORS) + at, after[0] * load(c.dropout + row * Hp + at));
+        } else {
+            UNROLL for (int i = 0; i < S; i++) store(c.last + (i * c.batch + c.order[row]) * H + at, after[i], lanes);
+        }
+        if (trains)
+            UNROLL for (int i = 0; i < Cell::KEPT_FORWARD; i++) store(kept(t, row, n) + i * LANES, keeps[i]);
+    }
+
+    // ---- backward
+
+    static void backward(const Call& call) {
+        Loop loop(call);
+        const int64_t size = sizeof(float) * call.hidden;
+        for (int64_t row = 0; row < call.batch; row++)
+            UNROLL for (int i = 0; i < S; i++)
+                __builtin_memcpy(loop.flow(i, row), call.dstate + (i * call.batch + call.order[row]) * call.hidden, size);
+        loop.each_step([&](const Share& s, int64_t step) { loop.step_back(s, call.steps - 1 - step); });
+        for (int64_t row = 0; row < call.batch; row++)
+            UNROLL for (int i = 0; i < S; i++)
+                __builtin_memcpy(call.dstate + (i * call.batch + call.order[row]) * call.hidden, loop.flow(i, row), size);
+    }
+
+    float* flow(int i, int64_t row) const { return c.flow + (i * c.batch + row) * Hp; }
+
+    void step_back(const Share& s, int64_t t) {
+        each_unit(s, t, [&](int64_t row, int64_t n) { unfinish(t, row, n); });
+        if constexpr (L > 0) {
+            if constexpr (Cell::NORMALIZED) unnormalize(s, t, E, G);
+            meeting.wait(s.meets);
+            unfeed(s, t);
+        }
+        if constexpr (E > 0) {
+            if constexpr (Cell::NORMALIZED) unnormalize(s, t, 0, E);
+            meeting.wait(s.meets);
+            stage_back<E>(s, t, du(t, 0, 0), c.early, [&](int64_t row, int64_t n, V sum) {
+                if (c.dropout) sum *= load(c.dropout + row * Hp + n * LANES);
+                add(flow(0, row) + n * LANES, sum);
+            });
+        }
+    }
+
+    static void add(float* to, V value) { store(to, load(to) + value); }
+
+    // du U of some gates, for two blocks of units at a time.
+    template <int GATES, class F>
+    void stage_back(const Share& s, int64_t t, const float* rows, const float* packed, const F& f) const {
+        const int64_t depth = GATES * Hp;
+        for (int64_t n = s.from; n < s.to; n += 2)
+            each_tile(s, t, [&](int64_t row, int64_t live) {
+                tiled(live, [&](auto size) {
+                    constexpr int R = decltype(size)::value;
+                    V sum[R * 2];
+                    const float* first = rows + row * depth;
+                    products<R, 2>([&](int r, int64_t k) { return first[r * depth + k]; }, packed + n * depth * LANES,
+                                   depth, sum);
+                    for (int r = 0; r < live; r++)
+                        for (int j = 0; j < 2 && n + j < s.to; j++) f(row + r, n + j, sum[r * 2 + j]);
+                });
+            });
+    }
+
+    void save_gradients(int64_t t, int64_t row, int64_t n, const V* dp) const {
+        UNROLL for (int i = 0; i < P; i++) add(c.dvectors + (row / tile * P + i) * Hp + n * LANES, dp[i]);
+    }
+
+    void unfinish(int64_t t, int64_t row, int64_t n) const {
+        const int64_t at = n * LANES, packed = c.offsets[t] + row;
+        const int lanes = width(n);
+        V keeps[KEPT + 1], s[S], p[P + 1], g[S], still[S] = {}, dx_[X + 1], du_[G + 1], ds[S], dp[P + 1];
+        UNROLL for (int i = 0; i < Cell::KEPT_FORWARD; i++) keeps[i] = load(kept(t, row, n) + i * LANES);
+        UNROLL for (int i = 0; i < P; i++) p[i] = load(c.vectors + i * Hp + at);
+        UNROLL for (int i = 0; i < S; i++) {
+            s[i] = load(before(t, row) + i * Hp + at);
+            g[i] = load(flow(i, row) + at);
+            if (i == 0) g[0] += load(c.dy + c.index[packed] * H + at, lanes);
             if (c.keep) {
-                V keep = load(c.keep + ((s * c.batch + row) * c.time + t) * H + at, count);
-                after[s] = keep * before[s] + (1.0f - keep) * after[s];
-            }
-            store(next + (s * R + r) * padded + at, after[s]);
-            if (s == 0) store(c.y + step * H + at, after[0], count);
-            else if (c.states) store(c.states + (((s - 1) * c.batch + row) * c.time + t) * H + at, after[s], count);
-        }
-        if (c.products)
-            for (int g = 0; g < G; g++) store(c.products + (step * G + g) * H + at, sum[g], count);
-    }
-
-    template <int R>
-    static void backward_tile(const Call& c, int64_t row, float* dvectors) {
-        constexpr int K = R == 1 ? 2 : 1;
-        const int64_t H = c.hidden, blocks = (H + LANES - 1) / LANES, padded = blocks * LANES, depth = G * H;
-        const int64_t groups = (blocks + BACK - 1) / BACK;
-        std::vector<float> memory(S * R * padded + R * depth, 0.0f);
-        float* flow = memory.data();  // gradient of the state after the step
-        float* du = flow + S * R * padded;
-        for (int s = 0; s < S; s++)
-            for (int r = 0; r < R; r++)
-                std::memcpy(flow + (s * R + r) * padded, c.dstate + (s * c.batch + row + r) * H, sizeof(float) * H);
-        for (int64_t t = c.lengths[row] - 1; t >= 0; t--) {
-            for (int r = 0; r < R; r++)
-                for (int64_t n = 0; n < blocks; n++)
-                    backward_unit<R>(c, row + r, r, t, n, padded, flow, du + r * depth, dvectors);
-            for (int64_t m = 0; m < groups; m++) {
-                V sum[R * BACK];
-                products<R, BACK, K>(du, depth, c.weights + m * depth * BACK * LANES, depth, sum);
-                for (int r = 0; r < R; r++)
-                    for (int j = 0; j < BACK && m * BACK + j < blocks; j++) {
-                        const int64_t at = (m * BACK + j) * LANES;
-                        V& more = sum[r * BACK + j];
-                        if (c.dropout) more *= load(c.dropout + (row + r) * H + at, lanes(H, m * BACK + j));
-                        store(flow + r * padded + at, load(flow + r * padded + at) + more);
-                    }
-            }
-        }
-        for (int s = 0; s < S; s++)
-            for (int r = 0; r < R; r++)
-                std::memcpy(c.dstate + (s * c.batch + row + r) * H, flow + (s * R + r) * padded, sizeof(float) * H);
-    }
-
-    // Past the end of a row its gradient waits, and nothing flows into the product.
-    template <int R>
-    static inline void backward_unit(const Call& c, int64_t row, int r, int64_t t, int64_t n, int64_t padded,
-                                     float* flow, float* du_row, float* dvectors) {
-        const int64_t H = c.hidden, at = n * LANES, step = row * c.time + t;
-        const int count = lanes(H, n);
-        if (t >= c.lengths[row]) {
-            for (int g = 0; g < G; g++) store(du_row + g * H + at, V{}, count);
-            return;
-        }
-        V x[G], u[G], s[S], p[P + 1], g[S], kept[S], dx[G], du[G], ds[S], dp[P + 1];
-        for (int i = 0; i < G; i++) {
-            x[i] = load(c.x + (step * G + i) * H + at, count);
-            u[i] = load(c.products + (step * G + i) * H + at, count);
-        }
-        for (int i = 0; i < P; i++) p[i] = load(c.vectors + i * H + at, count);
-        for (int i = 0; i < S; i++) {
-            const float* past = i == 0 ? c.y + step * H : c.states + (((i - 1) * c.batch + row) * c.time + t) * H;
-            s[i] = t ? load(past - H + at, count) : load(c.first + (i * c.batch + row) * H + at, count);
-            g[i] = load(flow + (i * R + r) * padded + at);
-            if (i == 0) g[0] += load(c.dy + step * H + at, count);
-            if (c.keep) {
-                V keep = load(c.keep + ((i * c.batch + row) * c.time + t) * H + at, count);
-                kept[i] = keep * g[i];
+                const V keep = load(c.keep + (i * c.total + packed) * Hp + at);
+                still[i] = keep * g[i];
                 g[i] = (1.0f - keep) * g[i];
             }
         }
-        Cell::backward(x, u, s, p, g, dx, du, ds, dp);
-        for (int i = 0; i < G; i++) {
-            store(c.dx + (step * G + i) * H + at, dx[i], count);
-            if (!Cell::SAME) store(c.du + (step * G + i) * H + at, du[i], count);
-            store(du_row + i * H + at, du[i], count);
+        if (t) {
+            const int64_t past = c.offsets[t - 1] + row;
+            UNROLL for (int i = 0; i < Cell::KEPT_FORWARD; i++) __builtin_prefetch(kept(t - 1, row, n) + i * LANES);
+            UNROLL for (int i = 0; i < S; i++) __builtin_prefetch(c.before + (past * S + i) * Hp + at);
+            __builtin_prefetch(c.dy + c.index[past] * H + at);
         }
-        for (int i = 0; i < S; i++) store(flow + (i * R + r) * padded + at, c.keep ? ds[i] + kept[i] : ds[i]);
-        for (int i = 0; i < P; i++) {
-            float* total = dvectors + i * H + at;
-            store(total, load(total, count) + dp[i], count);
+        Cell::backward(keeps, s, p, g, dx_, du_, ds, dp);
+        UNROLL for (int i = 0; i < X; i++) store(dx(t, row, n) + i * LANES, only(dx_[i], lanes));
+        if (!Cell::SAME)
+            UNROLL for (int i = 0; i < E; i++) store(du(t, row, n) + i * LANES, only(du_[i], lanes));
+        UNROLL for (int i = 0; i < L; i++)
+            store(dlate(t, row, n, i / LG) + i % LG * LANES, only(du_[E + i], lanes));
+        UNROLL for (int i = 0; i < S; i++) store(flow(i, row) + at, c.keep ? ds[i] + still[i] : ds[i]);
+        save_gradients(t, row, n, dp);
+    }
+
+    // The second stage backward: the gradient of what U multiplied flows on into x, the early gates and the state.
+    void unfeed(const Share& s, int64_t t) const {
+        if constexpr (L > 0) {
+            UNROLL for (int f = 0; f < FACTORS; f++)
+                stage_back<LG>(s, t, dlate(t, 0, 0, f), c.late + f * ((blocks + 1) / 2 * 2) * LG * Hp * LANES,
+                               [&](int64_t row, int64_t n, V sum) {
+                                   if (c.dropout) sum *= load(c.dropout + row * Hp + n * LANES);
+                                   store(c.dfed + (row * FACTORS + f) * Hp + n * LANES, sum);
+                               });
+            each_unit(s, t, [&](int64_t row, int64_t n) { unfeed_unit(t, row, n); });
         }
     }
 
-    // Threads take tiles from the longest rows on; which thread takes which tile is fixed, so sums repeat bit for bit.
-    template <int R, class Tile>
-    static void rows(const Call& c, Tile tile) {
-        const int64_t whole = c.batch / R;
-        const int64_t threads = std::max<int64_t>(1, std::min(c.threads, whole + c.batch % R));
-        auto work = [&](int64_t mine) {
-            for (int64_t i = mine; i < whole + c.batch % R; i += threads) {
-                if (i < whole) tile(std::integral_constant<int, R>(), i * R, mine);
-                else tile(std::integral_constant<int, 1>(), whole * R + (i - whole), mine);
-            }
-        };
-        std::vector<std::thread> others;
-        for (int64_t i = 1; i < threads; i++) others.emplace_back(work, i);
-        work(0);
-        for (auto& other : others) other.join();
+    void unfeed_unit(int64_t t, int64_t row, int64_t n) const {
+        if constexpr (L > 0) {
+            const int64_t at = n * LANES;
+            const int lanes = width(n);
+            V keeps[KEPT + 1], s[S], p[P + 1], g[FACTORS], dx_[X + 1], du_[E + 1], ds[S], dp[P + 1];
+            UNROLL for (int i = Cell::KEPT_FORWARD; i < KEPT; i++) keeps[i] = load(kept(t, row, n) + i * LANES);
+            UNROLL for (int i = 0; i < P; i++) p[i] = load(c.vectors + i * Hp + at);
+            UNROLL for (int i = 0; i < S; i++) s[i] = load(before(t, row) + i * Hp + at);
+            UNROLL for (int f = 0; f < FACTORS; f++) g[f] = load(c.dfed + (row * FACTORS + f) * Hp + at);
+            Cell::inner_backward(keeps, s, p, g, dx_, du_, ds, dp);
+            UNROLL for (int i = 0; i < X; i++) add(dx(t, row, n) + i * LANES, only(dx_[i], lanes));
+            UNROLL for (int i = 0; i < E; i++) add(du(t, row, n) + i * LANES, only(du_[i], lanes));
+            UNROLL for (int i = 0; i < S; i++) add(flow(i, row) + at, ds[i]);
+            save_gradients(t, row, n, dp);
+        }
     }
 
-    static constexpr int TILE = 8;
-
-    template <class Tile>
-    static void spread(const Call& c, Tile tile) {
-        if (c.batch >= TILE * c.threads) rows<TILE>(c, tile);
-        else if (c.batch >= 2 * c.threads) rows<2>(c, tile);
-        else rows<1>(c, tile);
-    }
-
-    static void forward(const Call& c) {
-        spread(c, [&](auto size, int64_t row, int64_t) { forward_tile<decltype(size)::value>(c, row); });
-    }
-
-    static void backward(const Call& c) {
-        spread(c, [&](auto size, int64_t row, int64_t thread) {
-            backward_tile<decltype(size)::value>(c, row, c.dvectors + thread * P * c.hidden);
+    // From the gradient of a normalised, scaled product to that of the product itself.
+    void unnormalize(const Share& s, int64_t t, int from, int to) const {
+        each_tile(s, t, [&](int64_t first, int64_t live) {
+            for (int64_t row = first; row < first + live; row++)
+                for (int g = from; g < to; g++) unnormalize_gate(t, row, g);
         });
+    }
+
+    void unnormalize_gate(int64_t t, int64_t row, int g) const {
+        const int factor = g < E || LG == 0 ? 0 : (g - E) / LG, side = g < E ? E : LG;
+        float* d = g < E ? du(t, row, 0) + g * LANES : dlate(t, row, 0, factor) + (g - E - factor * LG) * LANES;
+        const int64_t stride = side * LANES;
+        const float *normal = product_row(t, row) + g * Hp, *gain = c.gains + g * Hp;
+        float* dgain = c.dgains + (row / tile * G + g) * Hp;
+        V plain = {}, along = {};
+        for (int64_t n = 0; n < blocks; n++) {
+            const V v = only(load(normal + n * LANES), width(n)), scaled = load(d + n * stride) * load(gain + n * LANES);
+            add(dgain + n * LANES, load(d + n * stride) * v);
+            plain += scaled;
+            along += scaled * v;
+        }
+        float mean = 0, slope = 0;
+        for (int i = 0; i < LANES; i++) { mean += plain[i] / H; slope += along[i] / H; }
+        const float scale = c.deviations[(c.offsets[t] + row) * G + g];
+        for (int64_t n = 0; n < blocks; n++) {
+            const V v = load(normal + n * LANES), scaled = load(d + n * stride) * load(gain + n * LANES);
+            store(d + n * stride, only(scale * (scaled - mean - v * slope), width(n)));
+        }
     }
 };

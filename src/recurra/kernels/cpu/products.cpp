@@ -1,0 +1,247 @@
+// The two products over all time steps: rows times packed weights, and the gradient of weights. They are the same
+// for every cell, so they are compiled once.
+#include <stdlib.h>
+
+#include "product.h"
+#include "team.h"
+
+constexpr int PAIR = 2 * LANES;  // columns that one product makes
+
+struct Times {
+    int64_t rows, depth, columns, threads, a_stride, out_stride;
+    const float* a;        // row n begins at a + (from ? from[n] : n) * a_stride
+    const int64_t* from;
+    const float* packed;   // (pairs, depth, 32)
+    const float* bias;     // (pairs * 32,) or null
+    float* out;            // row n begins at out + (to ? to[n] : n) * out_stride
+    const int64_t* to;
+};
+
+static int64_t blocks_of(int64_t hidden) { return (hidden + LANES - 1) / LANES; }
+static int lanes(int64_t rest) { return rest >= LANES ? LANES : rest > 0 ? static_cast<int>(rest) : 0; }
+
+template <int R>
+static void times_tile(const Times& t, int64_t row, int64_t live, int64_t pair) {
+    const float* rows[R];
+    for (int r = 0; r < R; r++) {
+        const int64_t n = row + (r < live ? r : live - 1);
+        rows[r] = t.a + (t.from ? t.from[n] : n) * t.a_stride;
+    }
+    V sum[R * 2];
+    products<R, 2>([&](int r, int64_t k) { return rows[r][k]; }, t.packed + pair * t.depth * PAIR, t.depth, sum);
+    for (int r = 0; r < live; r++) {
+        float* to = t.out + (t.to ? t.to[row + r] : row + r) * t.out_stride;
+        for (int c = 0; c < 2; c++) {
+            const int64_t column = pair * PAIR + c * LANES;
+            const int count = lanes(t.columns - column);
+            if (!count) break;
+            V value = sum[r * 2 + c];
+            if (t.bias) value += load(t.bias + column);
+            store(to + column, value, count);
+        }
+    }
+}
+
+// out = a packed + bias. A chunk of 64 rows goes through all columns, so that they stay in the cache.
+extern "C" void times(const Times* call) {
+    const Times& t = *call;
+    constexpr int64_t CHUNK = 64;
+    const int64_t chunks = (t.rows + CHUNK - 1) / CHUNK, pairs = (t.columns + PAIR - 1) / PAIR;
+    together(static_cast<int>(t.threads < chunks ? t.threads : chunks), [&](int index, int size) {
+        for (int64_t chunk = index; chunk < chunks; chunk += size)
+            for (int64_t pair = 0; pair < pairs; pair++) {
+                const int64_t end = (chunk + 1) * CHUNK < t.rows ? (chunk + 1) * CHUNK : t.rows;
+                for (int64_t row = chunk * CHUNK; row < end; row += 8) {
+                    const int64_t live = end - row < 8 ? end - row : 8;
+                    tiled(live, [&](auto size) { times_tile<decltype(size)::value>(t, row, live, pair); });
+                }
+            }
+    });
+}
+
+struct Gradient {
+    int64_t rows, gates, hidden, columns, threads, a_stride;
+    const float* d;       // (rows, blocks, gates, 16), unit blocks of sixteen
+    const float* a;       // row n begins at a + (from ? from[n] : n) * a_stride
+    const int64_t* from;
+    float* out;           // (gates * hidden, columns), zero at first
+    float* bias;          // (gates * hidden,), zero at first, or null
+};
+
+constexpr int DEEP = 128;  // rows that are summed at a time
+constexpr int AHEAD = 24;   // rows that are fetched beforehand: each lies on another page
+
+// panel[pair][n][32] = a[n][columns of the pair], zeros past the last column
+static void pack_rows(const Gradient& g, int64_t begin, int64_t deep, float* panel) {
+    for (int64_t n = 0; n < deep; n++) {
+        const float* row = g.a + (g.from ? g.from[begin + n] : begin + n) * g.a_stride;
+        for (int64_t column = 0; column < g.columns; column += PAIR) {
+            float* to = panel + column * DEEP + n * PAIR;
+            for (int c = 0; c < 2; c++) {
+                const int count = lanes(g.columns - column - c * LANES);
+                store(to + c * LANES, count ? load(row + column + c * LANES, count) : V{});
+            }
+        }
+    }
+}
+
+// Sixteen rows of the result, in two tiles of eight: the units of one block and gate.
+static void gradient_rows(const Gradient& g, int64_t block, int64_t gate, int64_t begin, int64_t deep,
+                          const float* panel) {
+    const int64_t unit = block * LANES, first = gate * g.hidden + unit, stride = blocks_of(g.hidden) * g.gates * LANES;
+    const float* from = g.d + begin * stride + (block * g.gates + gate) * LANES;
+    float column[DEEP * LANES];
+    V total = {};
+    for (int64_t n = 0; n < deep; n++) {
+        const V d = load(from + n * stride);
+        __builtin_prefetch(from + (n + AHEAD) * stride);
+        store(column + n * LANES, d);
+        total += d;
+    }
+    const int live = lanes(g.hidden - unit);
+    if (g.bias) store(g.bias + first, load(g.bias + first, live) + total, live);
+    for (int64_t at = 0; at < g.columns; at += PAIR)
+        for (int half = 0; half < live; half += 8) {
+            V sum[8 * 2];
+            const float* d = column + half;
+            products<8, 2>([&](int r, int64_t k) { return d[k * LANES + r]; }, panel + at * DEEP, deep, sum);
+            for (int r = 0; r < 8 && half + r < live; r++)
+                for (int c = 0; c < 2; c++) {
+                    const int count = lanes(g.columns - at - c * LANES);
+                    if (!count) break;
+                    float* to = g.out + (first + half + r) * g.columns + at + c * LANES;
+                    store(to, load(to, count) + sum[r * 2 + c], count);
+                }
+        }
+}
+
+// out = sum over n of d[n]^T a[n], bias = sum over n of d[n]. Threads take rows of the result, so that every sum has
+// one order.
+extern "C" void gradient(const Gradient* call) {
+    const Gradient& g = *call;
+    const int64_t all = g.gates * blocks_of(g.hidden), pairs = (g.columns + PAIR - 1) / PAIR;
+    together(static_cast<int>(g.threads < all ? g.threads : all), [&](int index, int size) {
+        float* panel = static_cast<float*>(malloc(sizeof(float) * pairs * PAIR * DEEP));
+        for (int64_t begin = 0; begin < g.rows; begin += DEEP) {
+            const int64_t deep = g.rows - begin < DEEP ? g.rows - begin : DEEP;
+            pack_rows(g, begin, deep, panel);
+            for (int64_t v = all * index / size; v < all * (index + 1) / size; v++)
+                gradient_rows(g, v / g.gates, v % g.gates, begin, deep, panel);
+        }
+        free(panel);
+    });
+}
+
+struct Pack {
+    int64_t gates, hidden, columns, width;
+    const float* from;  // (gates * hidden, columns)
+    float* to;
+};
+
+// Units become columns: (vectors / width, columns of `from`, width, 16), where the vectors are (blocks, gates).
+extern "C" void pack_columns(const Pack* call) {
+    const Pack& p = *call;
+    const int64_t all = blocks_of(p.hidden) * p.gates, stride = p.width * LANES;
+    for (int64_t v = 0; v < (all + p.width - 1) / p.width * p.width; v++) {
+        float* to = p.to + v / p.width * p.columns * stride + v % p.width * LANES;
+        const int live = v < all ? lanes(p.hidden - v / p.gates * LANES) : 0;
+        const float* from = p.from + (v % p.gates * p.hidden + v / p.gates * LANES) * p.columns;
+        for (int64_t k = 0; k < p.columns; k++) store(to + k * stride, V{});
+        for (int l = 0; l < live; l++)
+            for (int64_t k = 0; k < p.columns; k++) to[k * stride + l] = from[l * p.columns + k];
+    }
+}
+
+// Units become the depth, in the order (blocks, gates, 16): (pairs of vectors of columns, depth, 32).
+extern "C" void pack_depth(const Pack* call) {
+    const Pack& p = *call;
+    const int64_t all = blocks_of(p.hidden) * p.gates;
+    for (int64_t column = 0; column < p.columns; column += PAIR)
+        for (int64_t v = 0; v < all; v++)
+            for (int l = 0; l < LANES; l++) {
+                const int64_t unit = v / p.gates * LANES + l;
+                const float* from = p.from + (v % p.gates * p.hidden + unit) * p.columns + column;
+                float* to = p.to + column * all * LANES + (v * LANES + l) * PAIR;
+                for (int c = 0; c < 2; c++) {
+                    const int count = unit < p.hidden ? lanes(p.columns - column - c * LANES) : 0;
+                    store(to + c * LANES, count ? load(from + c * LANES, count) : V{});
+                }
+            }
+}
+
+struct Normal {
+    int64_t rows, gates, hidden, threads;
+    float* values;        // (rows, blocks, gates, 16)
+    float* deviations;    // (rows, gates): 1 / standard deviation
+    const float* gains;   // (blocks, gates, 16)
+    const float* normal;  // (rows, blocks, gates, 16)
+    float* sums;          // (rows / 64, 2, blocks, gates, 16): of the gradient, and of the gradient times normal
+};
+
+template <class F>
+static float sum_of(const Normal& n, const F& f) {
+    V total = {};
+    for (int64_t b = 0; b < blocks_of(n.hidden); b++) total += only(f(b), lanes(n.hidden - b * LANES));
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += total[i];
+    return sum;
+}
+
+template <class F>
+static void each_chunk(const Normal& n, const F& f) {
+    constexpr int64_t CHUNK = 64;
+    const int64_t chunks = (n.rows + CHUNK - 1) / CHUNK;
+    together(static_cast<int>(n.threads < chunks ? n.threads : chunks), [&](int index, int size) {
+        for (int64_t i = index; i < chunks; i += size) f(i, i * CHUNK, i * CHUNK + CHUNK < n.rows ? i * CHUNK + CHUNK : n.rows);
+    });
+}
+
+// Each gate's units by themselves, as torch's layer_norm with its eps, in place; without a gain.
+extern "C" void normalize(const Normal* call) {
+    const Normal& n = *call;
+    const int64_t blocks = blocks_of(n.hidden), stride = n.gates * LANES;
+    each_chunk(n, [&](int64_t, int64_t from, int64_t to) {
+        for (int64_t row = from; row < to; row++)
+            for (int64_t g = 0; g < n.gates; g++) {
+                float* v = n.values + row * blocks * stride + g * LANES;
+                const float mean = sum_of(n, [&](int64_t b) { return load(v + b * stride); }) / n.hidden;
+                const float variance = sum_of(n, [&](int64_t b) {
+                    const V away = load(v + b * stride) - mean;
+                    return away * away;
+                }) / n.hidden;
+                const float scale = n.deviations[row * n.gates + g] = 1.0f / __builtin_sqrtf(variance + 1e-5f);
+                for (int64_t b = 0; b < blocks; b++)
+                    store(v + b * stride, only((load(v + b * stride) - mean) * scale, lanes(n.hidden - b * LANES)));
+            }
+    });
+}
+
+// From the gradient of normal * gain + shift to that of what was normalised, in place.
+extern "C" void unnormalize(const Normal* call) {
+    const Normal& n = *call;
+    const int64_t blocks = blocks_of(n.hidden), stride = n.gates * LANES;
+    each_chunk(n, [&](int64_t chunk, int64_t from, int64_t to) {
+        float *shift = n.sums + chunk * 2 * blocks * stride, *gain = shift + blocks * stride;
+        for (int64_t row = from; row < to; row++)
+            for (int64_t g = 0; g < n.gates; g++) {
+                float* d = n.values + row * blocks * stride + g * LANES;
+                const float* v = n.normal + row * blocks * stride + g * LANES;
+                V plain = {}, along = {};
+                for (int64_t b = 0; b < blocks; b++) {
+                    const V d_ = load(d + b * stride), v_ = load(v + b * stride), scaled = d_ * load(n.gains + b * stride + g * LANES);
+                    float *s = shift + b * stride + g * LANES, *a = gain + b * stride + g * LANES;
+                    store(s, load(s) + d_);
+                    store(a, load(a) + d_ * v_);
+                    plain += scaled;
+                    along += scaled * v_;
+                }
+                float mean = 0, slope = 0;
+                for (int i = 0; i < LANES; i++) { mean += plain[i] / n.hidden; slope += along[i] / n.hidden; }
+                const float scale = n.deviations[row * n.gates + g];
+                for (int64_t b = 0; b < blocks; b++) {
+                    const V scaled = load(d + b * stride) * load(n.gains + b * stride + g * LANES);
+                    store(d + b * stride, only(scale * (scaled - mean - load(v + b * stride) * slope), lanes(n.hidden - b * LANES)));
+                }
+            }
+    });
+}
