@@ -9,7 +9,6 @@ import ctypes
 import hashlib
 import os
 import platform
-import re
 import shutil
 import stat
 import subprocess
@@ -49,30 +48,9 @@ def load(source: str) -> ctypes.CDLL:
     if not path.exists():
         _compile(source, path)
     try:
-        library = ctypes.CDLL(str(path))
+        return ctypes.CDLL(str(path))
     except OSError as error:
         raise BuildError(f"cannot load {path}: {error}; delete it to build it anew") from error
-    if hasattr(library, "use_openmp"):
-        library.use_openmp(*_openmp())
-    return library
-
-
-@lru_cache(maxsize=1)
-def _openmp() -> tuple[ctypes.c_void_p, ...]:
-    """Addresses of the OpenMP functions that torch's threads run by, or nulls: then kernels start their own."""
-    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
-    try:
-        mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        mapped = []
-    paths = {line.split(maxsplit=5)[-1] for line in mapped if re.search(r"/lib(gomp|iomp5|omp)\b[^/]*$", line)}
-    for path in sorted(paths, key=lambda path: "torch" not in path):
-        try:
-            library = ctypes.CDLL(path)
-            return tuple(ctypes.cast(getattr(library, name), ctypes.c_void_p) for name in names)
-        except (OSError, AttributeError):
-            continue
-    return tuple(ctypes.c_void_p() for _ in names)
 
 
 def _key(source: str) -> str:

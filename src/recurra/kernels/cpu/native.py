@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recurra.kernels.cpu import build, emit
+from recurra.kernels.cpu import build, emit, openmp
 
 __all__ = ["Function", "gradient", "load_loops", "normalize", "pack_columns", "pack_depth", "times", "unnormalize"]
 
@@ -46,13 +46,19 @@ def _function(library: ctypes.CDLL, name: str, structure: type[ctypes.Structure]
 
 def load_loops(source: str) -> tuple[Function, Function]:
     """The forward and the backward loop of a cell's source."""
-    library = build.load(source)
+    library = _load(source)
     return _function(library, "forward", _Call), _function(library, "backward", _Call)
+
+
+def _load(source: str) -> ctypes.CDLL:
+    library = build.load(source)
+    library.use_openmp(*openmp.addresses())
+    return library
 
 
 @lru_cache(maxsize=1)
 def _products() -> dict[str, Function]:
-    library = build.load(emit.products())
+    library = _load(emit.products())
     structures = {"times": _Times, "gradient": _Gradient, "pack_columns": _Pack, "pack_depth": _Pack}
     structures |= {"normalize": _Normal, "unnormalize": _Normal}
     return {name: _function(library, name, structure) for name, structure in structures.items()}
