@@ -5,7 +5,8 @@ The variants of each operation are named here, fastest first.
 
 from recurra.kernels import torch_functions
 from recurra.kernels.cpu import fused
-from recurra.kernels.recurrence import recurrence
+from recurra.kernels.recurrence import recurrence, recurrences
 
 recurrence.variant("fused", fused.accepts)(fused.run)
+recurrences.variant("fused", fused.accepts_both)(fused.run_both)
 recurrence.variant("torch", torch_functions.accepts)(torch_functions.run)

@@ -12,7 +12,7 @@ share of the old state that zoneout keeps (Krueger et al. 2017). Past the end of
 """
 
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
@@ -28,13 +28,16 @@ from recurra.kernels.dispatch import Op
 __all__ = [
     "Call",
     "Cell",
+    "Pair",
     "Weights",
     "advance",
+    "forwards",
     "keep_some",
     "multiply",
     "named",
     "project",
     "recurrence",
+    "recurrences",
     "split",
     "unroll",
 ]
@@ -79,10 +82,11 @@ class Call:
     lengths: Tensor | None = None  # (B,) on the CPU
     dropout: Tensor | None = None  # (B, H) multiplies h before U
     keep: Any = None  # State of (B, T, H) or (1, 1, 1): the share of the old state kept
+    backwards: bool = False  # read each row from its last valid step to its first; y stays where its x is
 
     def __str__(self) -> str:
         batch, time, features = self.x.shape
-        ragged_ = ", ragged" if self.lengths is not None else ""
+        ragged_ = (", ragged" if self.lengths is not None else "") + (", backwards" if self.backwards else "")
         hidden = self.weights.U.shape[1]
         return f"{type(self.cell).__name__}({features} -> {hidden}) on B={batch}, T={time}{ragged_}"
 
@@ -158,8 +162,21 @@ def keep_some(keep: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return keep * before + (1 - keep) * after
 
 
+def forwards(call: Call) -> Call:
+    """The same call on reversed rows, to be read from the beginning."""
+
+    def turned(values: Tensor) -> Tensor:
+        return values if values.shape[1] == 1 else ragged.reverse(values, call.lengths)
+
+    keep = None if call.keep is None else tree.map(turned, call.keep)
+    return replace(call, x=ragged.reverse(call.x, call.lengths), keep=keep, backwards=False)
+
+
 def define(call: Call) -> tuple[Tensor, Any]:
     """The definition: y ``(B, T, H)`` and the last state."""
+    if call.backwards:
+        y, state = define(forwards(call))
+        return ragged.reverse(y, call.lengths), state
     projected = project(call.cell, call.x, call.weights)
     if call.x.shape[1] == 0:
         return projected.new_zeros(len(projected), 0, call.weights.U.shape[1]) + projected.sum(), call.state
@@ -183,9 +200,29 @@ def unroll(call: Call, projected: Tensor) -> tuple[Tensor, Any]:
 
 
 def _could_be_fast(call: Call) -> bool:
-    """Torch knows the equation, or it is float32 on a processor, where equations are compiled."""
+    """Torch knows the equation, or it is on a processor, where equations are compiled, and not in float64."""
     known = "torch_function" in vars(type(call.cell))
-    return known or (call.x.device.type == "cpu" and call.x.dtype == torch.float32)
+    return known or (call.x.device.type == "cpu" and call.x.dtype != torch.float64)
 
 
 recurrence: Op[Call] = Op("recurrence", define, hopes=_could_be_fast)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two loops over the same batch, one of them from its end."""
+
+    ahead: Call
+    back: Call
+
+    def __str__(self) -> str:
+        return f"{self.ahead} and {self.back}"
+
+
+def _one_by_one(calls: Pair) -> Any:
+    return recurrence(calls.ahead), recurrence(calls.back)
+
+
+# Two loops over the same batch. One after the other is the definition, and nothing to be warned of: each of them
+# chooses its own variant, and warns by itself.
+recurrences: Op[Pair] = Op("recurrences", _one_by_one, hopes=lambda calls: False)

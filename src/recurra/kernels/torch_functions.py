@@ -8,14 +8,19 @@ from torch.autograd import forward_ad
 
 from recurra import lengths as ragged
 from recurra import tree
-from recurra.kernels.recurrence import Call, define
+from recurra.kernels.recurrence import Call, Cell, define, forwards
 
-__all__ = ["accepts", "cuts", "run"]
+__all__ = ["accepts", "cuts", "kind", "run"]
+
+
+def kind(cell: Cell) -> str:
+    """The name of torch's function for a cell's equation: "lstm", "gru", "rnn_tanh", "rnn_relu" or ""."""
+    return str(cell.torch_function) if "torch_function" in vars(type(cell)) else ""  # type: ignore[attr-defined]
 
 
 def accepts(call: Call) -> str:
     """Torch's functions know three equations, and nothing that changes them."""
-    if "torch_function" not in vars(type(call.cell)):
+    if not kind(call.cell):
         return "torch has no function for this equation"
     if call.dropout is not None:
         return "torch's functions have no dropout of the recurrent product"
@@ -42,6 +47,9 @@ def run(call: Call) -> tuple[Tensor, Any]:
     """
     if 0 in call.x.shape or (call.lengths is not None and not call.lengths.any()):
         return define(call)  # torch's functions do not take empty tensors, and there is next to nothing to do
+    if call.backwards:
+        y, state = run(forwards(call))
+        return ragged.reverse(y, call.lengths), state
     if call.lengths is None:
         return _segment(call, call.x, call.state, None)
     ends = cuts(call.lengths)
@@ -89,10 +97,9 @@ def _segment(call: Call, x: Tensor, state: Any, lengths: Tensor | None) -> tuple
     W = weights.W
     if not full and len(state) > 1:
         x, W = _holding(x, W, lengths, call.cell.x_gates.index("i"), call.cell.x_gates.index("f"))
-    kind = call.cell.torch_function  # type: ignore[attr-defined]
     flat = [W, weights.U, weights.b, _recurrent_bias(call)]
     start = tuple(leaf.unsqueeze(0).contiguous() for leaf in state)
-    function = getattr(torch, kind)
+    function = getattr(torch, kind(call.cell))
     grad = torch.is_grad_enabled()
     y, *last = function(x, start if len(start) > 1 else start[0], flat, True, 1, 0.0, grad, False, True)
     end = [leaf.squeeze(0) for leaf in last]

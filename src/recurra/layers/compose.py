@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from recurra import lengths as ragged
 from recurra.errors import ConfigError, ShapeError
+from recurra.kernels.recurrence import Pair, recurrences
 from recurra.layers.base import Recurrent
+from recurra.layers.gated import Gated
 
 __all__ = ["Bidirectional", "Residual", "Stack"]
 
@@ -150,15 +152,28 @@ class Bidirectional(Recurrent):
         raise self.refuse_step()
 
     def sequence(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
-        y, ahead = self.ahead(x, state[0], lengths)
-        z, back = self.back(ragged.reverse(x, lengths), state[1], lengths)
-        z = ragged.reverse(z, lengths)
+        (y, ahead), (z, back) = self._directions(x, state, lengths)
         if self.merge == "concat":
             return torch.cat([y, z], 2), (ahead, back)
         return (y + z) * (0.5 if self.merge == "mean" else 1.0), (ahead, back)
 
+    def _directions(self, x: Tensor, state: Any, lengths: Tensor | None) -> Any:
+        """Both outputs, each at the place of its input, and both states; two cells run at the same time."""
+        ahead, back = self.ahead, self.back
+        if isinstance(ahead, Gated) and isinstance(back, Gated) and not (_hooked(ahead) or _hooked(back)):
+            second = back.call(x, state[1], lengths, backwards=True)
+            return recurrences(Pair(ahead.call(x, state[0], lengths), second))
+        z, last = back(ragged.reverse(x, lengths), state[1], lengths)
+        return ahead(x, state[0], lengths), (ragged.reverse(z, lengths), last)
+
     def extra_repr(self) -> str:
         return f"merge={self.merge!r}"
+
+
+def _hooked(layer: Recurrent) -> bool:
+    """Whether somebody wants to see the calls of a layer."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return any(hooks)
 
 
 def _check_pair(ahead: Recurrent, back: Recurrent, merge: str) -> None:

@@ -158,7 +158,19 @@ class Gated(Recurrent):
         dropout: Tensor | None = None,
         keep: Any = None,
     ) -> tuple[Tensor, Any]:
-        return recurrence(Call(self, x, state, self.weights(), lengths, dropout, keep))
+        return recurrence(self.call(x, state, lengths, dropout, keep))
+
+    def call(
+        self,
+        x: Tensor,
+        state: Any,
+        lengths: Tensor | None,
+        dropout: Tensor | None = None,
+        keep: Any = None,
+        backwards: bool = False,
+    ) -> Call:
+        """One run of this cell over a batch, as the value that kernels take."""
+        return Call(self, x, state, self.weights(), lengths, dropout, keep, backwards)
 
     def trace(self, x: Tensor, state: Any = None, lengths: Tensor | list[int] | None = None) -> dict[str, Tensor]:
         """Every quantity that the equation names, over time: ``{"r": (B, T, H), "z": ..., "h": ...}``.

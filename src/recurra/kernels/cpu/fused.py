@@ -10,14 +10,15 @@ from torch.autograd import forward_ad
 from recurra import lengths as ragged
 from recurra import tree
 from recurra.errors import BuildError, EquationError, RecurraError
+from recurra.kernels import torch_functions
 from recurra.kernels.cpu import emit, loops, native
-from recurra.kernels.cpu.loops import Given, Kept, Kernel
+from recurra.kernels.cpu.loops import Given, Kept, Kernel, Task
 from recurra.kernels.cpu.packing import order_of
 from recurra.kernels.equation import trace
-from recurra.kernels.recurrence import Call, Cell, Weights, define
+from recurra.kernels.recurrence import Call, Cell, Pair, Weights, define
 from recurra.kernels.saving import save
 
-__all__ = ["accepts", "kernel_of", "run"]
+__all__ = ["accepts", "accepts_both", "kernel_of", "run", "run_both"]
 
 _kernels: "WeakKeyDictionary[Any, list[Kernel]]" = WeakKeyDictionary()
 _refused: "WeakKeyDictionary[Any, RecurraError]" = WeakKeyDictionary()
@@ -49,15 +50,18 @@ def _make(cell: Cell) -> Kernel:
     return Kernel(equation, cell.normalized, kept, factors, source, *native.load_loops(source))
 
 
+TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
 def accepts(call: Call) -> str:
     """Why the fused kernel cannot take a call, or ""."""
     x, weights = call.x, call.weights
     if x.device.type != "cpu":
         return f"the fused kernel runs on the processor, x is on {x.device}"
-    if x.dtype != torch.float32 or weights.U.dtype != torch.float32:
+    if x.dtype not in TYPES or weights.U.dtype not in TYPES:
         return f"the fused kernel computes in float32, x is {x.dtype}"
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is on, and the fused kernel computes in float32"
+    if _half(call) and torch_functions.kind(call.cell) == "lstm" and not torch_functions.accepts(call):
+        return "torch's own LSTM multiplies in 16 bits, the fused kernel in 32"
     if type(x) not in (Tensor, nn.Parameter) or _watched():
         return "the fused kernel takes plain tensors, outside of compilers, torch.func and forward-mode gradients"
     try:
@@ -65,6 +69,10 @@ def accepts(call: Call) -> str:
     except (EquationError, BuildError) as error:
         return str(error)
     return ""
+
+
+def _half(call: Call) -> bool:
+    return call.x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
 
 
 def _watched() -> bool:
@@ -75,71 +83,115 @@ def _watched() -> bool:
 
 def run(call: Call) -> tuple[Tensor, Any]:
     """The loop by the compiled kernel, at a cost in proportion to the valid steps."""
-    if 0 in call.x.shape or (call.lengths is not None and not call.lengths.any()):
-        return define(call)
-    y, last = _Loop.apply(call.cell, call.lengths, False, *_given(call))
-    return y, type(call.state)(*last.unbind(0))
+    return _run([call])[0]
 
 
-def _given(call: Call) -> Given:
-    """Contiguous here and not inside the loop, so that gradients of gradients find their way back to the inputs."""
+def accepts_both(calls: Pair) -> str:
+    """Why two loops cannot run at the same time, or ""."""
+    if torch.get_num_threads() < 2:
+        return "there is one thread only"
+    return accepts(calls.ahead) or accepts(calls.back)
+
+
+def run_both(calls: Pair) -> tuple[tuple[Tensor, Any], tuple[Tensor, Any]]:
+    """Two loops over the same batch at the same time, a core each: both directions of a bidirectional layer."""
+    first, second = _run([calls.ahead, calls.back])
+    return first, second
+
+
+def _run(calls: list[Call]) -> list[tuple[Tensor, Any]]:
+    x, lengths = calls[0].x, calls[0].lengths
+    if 0 in x.shape or (lengths is not None and not lengths.any()):
+        return [define(call) for call in calls]
+    made = _Loops.apply(
+        [c.cell for c in calls], [c.backwards for c in calls], lengths, *sum(map(_given, calls), ())
+    )
+    results = []
+    for call, y, last in zip(calls, made[::2], made[1::2], strict=True):
+        leaves = [leaf.to(old.dtype) for leaf, old in zip(last.unbind(0), call.state, strict=True)]
+        results.append((y.to(call.x.dtype), type(call.state)(*leaves)))
+    return results
+
+
+def _given(call: Call) -> tuple[Tensor, ...]:
+    """In float32 and contiguous, here and not inside the loop, so that second gradients find their way back."""
     weights, (batch, time, _) = call.weights, call.x.shape
-    hidden, none = weights.U.shape[1], call.x.new_empty(0)
+    hidden, none = weights.U.shape[1], torch.empty(0)
     keep = none
     if call.keep is not None:
         keep = torch.stack([k.expand(batch, time, hidden) for k in call.keep])
-    return Given(
-        call.x.contiguous(),
-        weights.W.contiguous(),
-        weights.b.contiguous(),
-        weights.U.contiguous(),
+    given = Given(
+        call.x,
+        weights.W,
+        weights.b,
+        weights.U,
         torch.stack(weights.vectors) if weights.vectors else none.view(0, hidden),
         torch.cat(weights.gains) if weights.gains else none,
-        torch.stack(tuple(call.state)).contiguous(),
-        none if call.dropout is None else call.dropout.contiguous(),
+        torch.stack(tuple(call.state)),
+        none if call.dropout is None else call.dropout,
         keep,
     )
+    return tuple(tensor.float().contiguous() for tensor in given)
 
 
-class _Loop(torch.autograd.Function):
-    """The two compiled loops as one differentiable operation."""
+MANY = len(Given._fields)
 
-    @staticmethod
-    def forward(ctx: Any, cell: Cell, lengths: Tensor | None, backwards: bool, *tensors: Tensor) -> Any:
-        given, kernel = Given(*tensors), kernel_of(cell)
-        order = order_of(given.x.shape[0], given.x.shape[1], lengths, backwards)
-        y, last, kept = loops.forward(kernel, order, given, any(ctx.needs_input_grad))
-        ctx.cell, ctx.kernel, ctx.order, ctx.lengths, ctx.backwards = cell, kernel, order, lengths, backwards
-        ctx.save_for_backward(*given, *kept)
-        return y, last
+
+class _Loops(torch.autograd.Function):
+    """Compiled loops, one or two at the same time, as one differentiable operation."""
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, dlast: Tensor) -> Any:
-        given, kept = (
-            Given(*ctx.saved_tensors[: len(Given._fields)]),
-            Kept(*ctx.saved_tensors[len(Given._fields) :]),
-        )
+    def forward(
+        ctx: Any, cells: list[Cell], backwards: list[bool], lengths: Tensor | None, *tensors: Tensor
+    ) -> Any:
+        given = [Given(*tensors[i : i + MANY]) for i in range(0, len(tensors), MANY)]
+        batch, time = given[0].x.shape[:2]
+        orders = [order_of(batch, time, lengths, flag) for flag in backwards]
+        kernels = [kernel_of(cell) for cell in cells]
+        tasks = [Task(*parts) for parts in zip(kernels, orders, given, strict=True)]
+        made = loops.forward(tasks, any(ctx.needs_input_grad))
+        ctx.calls = cells, backwards, lengths, kernels, orders
+        ctx.save_for_backward(*tensors, *(tensor for _, _, kept in made for tensor in kept))
+        return tuple(tensor for y, last, _ in made for tensor in (y, last))
+
+    @staticmethod
+    def backward(ctx: Any, *flows: Tensor) -> Any:
+        cells, backwards, lengths, kernels, orders = ctx.calls
+        saved, tensors = ctx.saved_tensors, len(cells) * MANY
+        given = [Given(*saved[i : i + MANY]) for i in range(0, tensors, MANY)]
+        many = len(Kept._fields)
+        kept = [Kept(*saved[i : i + many]) for i in range(tensors, len(saved), many)]
         wanted = ctx.needs_input_grad[3:]
         if torch.is_grad_enabled():  # create_graph=True: somebody wants gradients of these gradients
-            return None, None, None, *_differentiable(ctx, given, wanted, dy, dlast)
-        found = loops.backward(ctx.kernel, ctx.order, given, kept, dy.contiguous(), dlast, wanted[0])
-        return None, None, None, *found, None, None
+            wants = [wanted[i : i + MANY] for i in range(0, tensors, MANY)]
+            flowing = zip(flows[::2], flows[1::2], strict=True)
+            parts = zip(cells, backwards, given, wants, flowing, strict=True)
+            found = [_differentiable(*part, lengths) for part in parts]
+            return None, None, None, *(tensor for gradients in found for tensor in gradients)
+        tasks = [Task(*parts) for parts in zip(kernels, orders, given, strict=True)]
+        dy = [flow.contiguous() for flow in flows[::2]]
+        gradients = loops.backward(tasks, kept, dy, list(flows[1::2]), wanted[0])
+        return None, None, None, *(tensor for one in gradients for tensor in (*one, None, None))
 
 
-def _differentiable(ctx: Any, given: Given, wanted: tuple[bool, ...], dy: Tensor, dlast: Tensor) -> list[Any]:
+def _differentiable(
+    cell: Cell,
+    backwards: bool,
+    given: Given,
+    wanted: tuple[bool, ...],
+    flows: tuple[Tensor, Tensor],
+    lengths: Tensor | None,
+) -> list[Any]:
     """The gradients by the reference loop, which can be differentiated again."""
-    cell = ctx.cell
     gains = given.gains.split([len(given.b), len(given.U)]) if given.gains.numel() else ()
     weights = Weights(given.W, given.U, given.b, tuple(given.vectors.unbind(0)), gains)
     dropout = given.dropout if given.dropout.numel() else None
     keep = tree.State(**dict(zip(cell.state, given.keep, strict=True))) if given.keep.numel() else None
     state = tree.State(**dict(zip(cell.state, given.first.unbind(0), strict=True)))
-    y, last = define(Call(cell, given.x, state, weights, ctx.lengths, dropout, keep))
-    y = ragged.blank(y, ctx.lengths)
+    with torch.autocast("cpu", enabled=False):
+        y, last = define(Call(cell, given.x, state, weights, lengths, dropout, keep, backwards))
+    y = ragged.blank(y, lengths)
     inputs = [tensor for tensor, wants in zip(given, wanted, strict=True) if wants]
-    found = iter(
-        torch.autograd.grad(
-            (y, torch.stack(tuple(last))), inputs, (dy, dlast), create_graph=True, allow_unused=True
-        )
-    )
+    outputs = (y, torch.stack(tuple(last)))
+    found = iter(torch.autograd.grad(outputs, inputs, flows, create_graph=True, allow_unused=True))
     return [next(found) if wants else None for wants in wanted]

@@ -16,7 +16,7 @@ from recurra.kernels.cpu import native, packing
 from recurra.kernels.cpu.packing import Order
 from recurra.kernels.equation import Equation
 
-__all__ = ["Given", "Gradients", "Kept", "Kernel", "backward", "forward"]
+__all__ = ["Given", "Gradients", "Kept", "Kernel", "Task", "backward", "forward"]
 
 SPARE = 8  # rows of room behind packed tensors, for a tile of rows reaches past the last one
 
@@ -71,74 +71,105 @@ class Gradients(NamedTuple):
     first: Tensor
 
 
-def forward(kernel: Kernel, order: Order, given: Given, trains: bool) -> tuple[Tensor, Tensor, Kept]:
-    """y ``(B, T, H)``, where padding holds anything, the last state ``(S, B, H)``, and what `backward` needs."""
-    hidden, (batch, time, _) = given.U.shape[1], given.x.shape
-    wide = hidden + -hidden % packing.LANES
-    y, last = given.x.new_empty(batch, time, hidden), torch.empty_like(given.first)
-    kept = _room(kernel, order, given, trains, wide)
-    projected = _project(kernel, order, given)
-    if kernel.normalized:
-        kept = kept._replace(normal_x=projected, deviations_x=_normalize(kernel, order, projected, hidden))
-    kernel.forward(
-        **_sizes(order, given, trains),
-        **_common(kernel, order, given),
-        **_stages(kernel, given.U, packing.forward_stage),
-        x=projected,
-        first=given.first,
-        y=y,
-        last=last,
-        **_kept(kept),
-    )
-    return y, last, kept
+class Task(NamedTuple):
+    """One loop to run: its kernel, the order of its batch, and the tensors."""
+
+    kernel: Kernel
+    order: Order
+    given: Given
+
+
+def forward(tasks: list[Task], trains: bool) -> list[tuple[Tensor, Tensor, Kept]]:
+    """For each task y ``(B, T, H)``, where padding holds anything, the last state, and what `backward` needs.
+
+    The loops of several tasks run at the same time, a thread each.
+    """
+    results, calls = [], []
+    for task in tasks:
+        kernel, given = task.kernel, task.given
+        y = given.x.new_empty(*given.x.shape[:2], given.U.shape[1])
+        last, kept, projected = torch.empty_like(given.first), _room(task, trains), _project(task)
+        if kernel.normalized:
+            kept = kept._replace(normal_x=projected, deviations_x=_normalize(task, projected))
+        values = {
+            **_sizes(task, len(tasks), trains),
+            **_common(task),
+            **_stages(kernel, given.U, packing.forward_stage),
+            **_kept(kept),
+        }
+        calls.append((kernel.forward, {**values, "x": projected, "first": given.first, "y": y, "last": last}))
+        results.append((y, last, kept))
+    native.together(calls)
+    return results
+
+
+class _Back(NamedTuple):
+    """What a loop back fills."""
+
+    dx: Tensor  # (total, blocks, X, 16)
+    du: Tensor  # (total, blocks, E, 16), or dx itself
+    dlate: Tensor  # (factors, total, blocks, L / factors, 16)
+    dfirst: Tensor  # (S, B, H)
+    dvectors: Tensor  # (tiles, P, Hp)
+    dgains: Tensor  # (tiles, G, Hp)
 
 
 def backward(
-    kernel: Kernel, order: Order, given: Given, kept: Kept, dy: Tensor, dlast: Tensor, wants_x: bool
-) -> Gradients:
-    """Gradients of everything given, from those of y and of the last state."""
-    hidden = given.U.shape[1]
-    wide, tiles = hidden + -hidden % packing.LANES, (order.batch + 3) // 4
-    equation, rows = kernel.equation, order.total + SPARE
+    tasks: list[Task], kept: list[Kept], dy: list[Tensor], dlast: list[Tensor], wants_x: bool
+) -> list[Gradients]:
+    """Gradients of everything given, from those of each y and of each last state."""
+    backs, calls, rooms = [_back_room(task, d) for task, d in zip(tasks, dlast, strict=True)], [], []
+    for task, k, back, d in zip(tasks, kept, backs, dy, strict=True):
+        kernel, order, given = task
+        flow = given.x.new_empty(len(given.first), order.batch, _wide(given))
+        dfed = given.x.new_empty(order.batch, kernel.factors, _wide(given))
+        rooms += [flow, dfed]
+        values = {
+            **_sizes(task, len(tasks), True),
+            **_common(task),
+            **_stages(kernel, given.U, packing.depth),
+            **_kept(k),
+        }
+        made = {"dx": back.dx, "du": back.du, "dlate": back.dlate, "dstate": back.dfirst}
+        made |= {"dvectors": back.dvectors, "dgains": back.dgains, "flow": flow, "dfed": dfed}
+        calls.append((kernel.backward, {**values, **made, "dy": d}))
+    native.together(calls)
+    return [_gradients(task, k, back, wants_x) for task, k, back in zip(tasks, kept, backs, strict=True)]
+
+
+def _gradients(task: Task, kept: Kept, back: _Back, wants_x: bool) -> Gradients:
+    """What is left after the loop: products over all steps."""
+    hidden = task.given.U.shape[1]
+    vectors, gains = back.dvectors.sum(0)[:, :hidden], back.dgains.sum(0)[:, :hidden].flatten()
+    b = None
+    if task.kernel.normalized:
+        b, gain_x = _unnormalize(task, kept, back.dx)
+        gains = torch.cat([gain_x, gains])
+    W, shift = _input_gradients(task, back.dx)
+    x = _x_gradient(task, back.dx) if wants_x else None
+    return Gradients(
+        x, W, shift if b is None else b, _recurrent_gradient(task, kept, back), vectors, gains, back.dfirst
+    )
+
+
+def _wide(given: Given) -> int:
+    """H filled up to a whole number of vectors."""
+    return given.U.shape[1] + -given.U.shape[1] % packing.LANES
+
+
+def _back_room(task: Task, dlast: Tensor) -> _Back:
+    kernel, order, given = task
+    equation, rows, wide, tiles = kernel.equation, order.total + SPARE, _wide(given), (order.batch + 3) // 4
     gates, late = len(equation.u_gates), len(equation.late)
     same = equation.same and not kernel.normalized and not late
     dx = given.x.new_empty(rows, len(equation.x_gates) * wide)
-    du = dx if same else given.x.new_empty(rows, (gates - late) * wide)
-    dlate = given.x.new_empty(kernel.factors, rows, late // max(kernel.factors, 1) * wide)
-    dfirst = dlast.clone(memory_format=torch.contiguous_format)
-    dvectors = given.x.new_zeros(tiles, len(given.vectors), wide)
-    dgains = given.x.new_zeros(tiles, gates if kernel.normalized else 0, wide)
-    flow = given.x.new_empty(len(dfirst), order.batch, wide)
-    kernel.backward(
-        **_sizes(order, given, True),
-        **_common(kernel, order, given),
-        **_stages(kernel, given.U, packing.depth),
-        dy=dy,
-        dx=dx,
-        du=du,
-        dlate=dlate,
-        dstate=dfirst,
-        dvectors=dvectors,
-        dgains=dgains,
-        flow=flow,
-        dfed=given.x.new_empty(order.batch, max(kernel.factors, 1), wide),
-        **_kept(kept),
-    )
-    gains = dgains.sum(0)[:, :hidden].flatten()
-    if kernel.normalized:
-        b, gain_x = _unnormalize(kernel, order, given, kept, dx)
-        W, _ = _input_gradients(order, given, dx)
-        gains = torch.cat([gain_x, gains])
-    else:
-        W, b = _input_gradients(order, given, dx)
-    return Gradients(
-        _x_gradient(order, given, dx) if wants_x else None,
-        W,
-        b,
-        _recurrent_gradient(kernel, order, given, kept, du, dlate),
-        dvectors.sum(0)[:, :hidden],
-        gains,
-        dfirst,
+    return _Back(
+        dx,
+        dx if same else given.x.new_empty(rows, (gates - late) * wide),
+        given.x.new_empty(kernel.factors, rows, late // max(kernel.factors, 1) * wide),
+        dlast.clone(memory_format=torch.contiguous_format),
+        given.x.new_zeros(tiles, len(given.vectors), wide),
+        given.x.new_zeros(tiles, gates if kernel.normalized else 0, wide),
     )
 
 
@@ -151,8 +182,10 @@ def _kept(kept: Kept) -> dict[str, Tensor | None]:
     return {name: _or_null(tensor) for name, tensor in zip(names, kept, strict=False)}
 
 
-def _room(kernel: Kernel, order: Order, given: Given, trains: bool, wide: int) -> Kept:
+def _room(task: Task, trains: bool) -> Kept:
     """Memory for what a pass leaves behind; in inference two steps take turns in it."""
+    kernel, order, given = task
+    wide = _wide(given)
     rows = order.total + SPARE if trains else 2 * (order.batch + SPARE)
     gates = len(kernel.equation.u_gates) if kernel.normalized and trains else 0
     fed = kernel.factors + (1 if given.dropout.numel() else 0)
@@ -167,9 +200,9 @@ def _room(kernel: Kernel, order: Order, given: Given, trains: bool, wide: int) -
     )
 
 
-def _sizes(order: Order, given: Given, trains: bool) -> dict[str, int]:
-    gates, hidden = len(given.U) // given.U.shape[1], given.U.shape[1]
-    threads, by_units = _team(order.batch, gates, hidden)
+def _sizes(task: Task, tasks: int, trains: bool) -> dict[str, int]:
+    order, hidden = task.order, task.given.U.shape[1]
+    threads, by_units = (1, False) if tasks > 1 else _team(order.batch, len(task.given.U) // hidden, hidden)
     sizes = {"batch": order.batch, "steps": order.steps, "total": order.total, "hidden": hidden}
     return {**sizes, "threads": threads, "by_units": by_units, "trains": int(trains)}
 
@@ -185,8 +218,9 @@ def _team(batch: int, gates: int, hidden: int) -> tuple[int, bool]:
     return min(threads, (batch + 3) // 4), False
 
 
-def _common(kernel: Kernel, order: Order, given: Given) -> dict[str, Tensor | None]:
+def _common(task: Task) -> dict[str, Tensor | None]:
     """What both directions read."""
+    kernel, order, given = task
     hidden = given.U.shape[1]
     gains = given.gains[len(given.b) :] if kernel.normalized else given.gains
     dropout = given.dropout[order.rows] if given.dropout.numel() else given.dropout
@@ -218,12 +252,13 @@ def _threads(multiplications: int) -> int:
     return 1 if multiplications < 4_000_000 else torch.get_num_threads()
 
 
-def _project(kernel: Kernel, order: Order, given: Given) -> Tensor:
+def _project(task: Task) -> Tensor:
     """W x + b of all steps, packed: ``(total, blocks, X, 16)``. Where it is normalised, b comes later."""
+    kernel, order, given = task
     hidden, features = given.U.shape[1], given.x.shape[2]
     bias = packing.blocked(given.b, hidden)
     out = given.x.new_empty(order.total, len(bias))
-    native.times(
+    native.products("times")(
         rows=order.total,
         depth=features,
         columns=len(bias),
@@ -239,21 +274,22 @@ def _project(kernel: Kernel, order: Order, given: Given) -> Tensor:
     return out
 
 
-def _normalize(kernel: Kernel, order: Order, projected: Tensor, hidden: int) -> Tensor:
-    gates = len(kernel.equation.x_gates)
+def _normalize(task: Task, projected: Tensor) -> Tensor:
+    gates, hidden, order = len(task.kernel.equation.x_gates), task.given.U.shape[1], task.order
     deviations = projected.new_empty(order.total, gates)
     threads = _threads(16 * projected.numel())
-    native.normalize(
+    native.products("normalize")(
         rows=order.total, gates=gates, hidden=hidden, threads=threads, values=projected, deviations=deviations
     )
     return deviations
 
 
-def _unnormalize(kernel: Kernel, order: Order, given: Given, kept: Kept, dx: Tensor) -> tuple[Tensor, Tensor]:
+def _unnormalize(task: Task, kept: Kept, dx: Tensor) -> tuple[Tensor, Tensor]:
     """Turn dx into the gradient of W x, in place, and return those of b and of the gains."""
+    kernel, order, given = task
     gates, hidden = len(kernel.equation.x_gates), given.U.shape[1]
     sums = dx.new_zeros(-(-order.total // 64), 2, dx.shape[1] // (gates * packing.LANES), gates, packing.LANES)
-    native.unnormalize(
+    native.products("unnormalize")(
         rows=order.total,
         gates=gates,
         hidden=hidden,
@@ -268,11 +304,12 @@ def _unnormalize(kernel: Kernel, order: Order, given: Given, kept: Kept, dx: Ten
     return shift, gain
 
 
-def _x_gradient(order: Order, given: Given, dx: Tensor) -> Tensor:
+def _x_gradient(task: Task, dx: Tensor) -> Tensor:
     """dx W, from the packed order back to the caller's."""
+    order, given = task.order, task.given
     features, whole = given.x.shape[2], order.total == given.x.shape[0] * given.x.shape[1]
     out = torch.empty_like(given.x) if whole else torch.zeros_like(given.x)
-    native.times(
+    native.products("times")(
         rows=order.total,
         depth=dx.shape[1],
         columns=features,
@@ -287,15 +324,15 @@ def _x_gradient(order: Order, given: Given, dx: Tensor) -> Tensor:
     return out
 
 
-def _input_gradients(order: Order, given: Given, dx: Tensor) -> tuple[Tensor, Tensor]:
+def _input_gradients(task: Task, dx: Tensor) -> tuple[Tensor, Tensor]:
+    order, given = task.order, task.given
     W, b = torch.zeros_like(given.W), torch.zeros_like(given.b)
     _add_gradient(order.total, dx, given.x, W, given.U.shape[1], bias=b, **{"from": order.index})
     return W, b
 
 
-def _recurrent_gradient(
-    kernel: Kernel, order: Order, given: Given, kept: Kept, du: Tensor, dlate: Tensor
-) -> Tensor:
+def _recurrent_gradient(task: Task, kept: Kept, back: _Back) -> Tensor:
+    kernel, order, given = task
     hidden, late = given.U.shape[1], len(kernel.equation.late)
     U = torch.zeros_like(given.U)
     early, *others = U.split(
@@ -303,15 +340,15 @@ def _recurrent_gradient(
     )
     if len(early):
         fed = kept.fed[:, kernel.factors] if given.dropout.numel() else kept.before[:, 0]
-        _add_gradient(order.total, du, fed, early, hidden)
+        _add_gradient(order.total, back.du, fed, early, hidden)
     for i, out in enumerate(others):
-        _add_gradient(order.total, dlate[i], kept.fed[:, i], out, hidden)
+        _add_gradient(order.total, back.dlate[i], kept.fed[:, i], out, hidden)
     return U
 
 
 def _add_gradient(rows: int, d: Tensor, a: Tensor, out: Tensor, hidden: int, **more: Tensor) -> None:
     """Out += the sum over rows of d^T a."""
-    native.gradient(
+    native.products("gradient")(
         rows=rows,
         gates=len(out) // hidden,
         hidden=hidden,

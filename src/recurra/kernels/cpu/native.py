@@ -1,7 +1,6 @@
 """The C functions that kernels are made of, and the structures that they take."""
 
 import ctypes
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -9,15 +8,14 @@ from torch import Tensor
 
 from recurra.kernels.cpu import build, emit, openmp
 
-__all__ = ["Function", "gradient", "load_loops", "normalize", "pack_columns", "pack_depth", "times", "unnormalize"]
+__all__ = ["Function", "load_loops", "products", "together"]
 
 _WHOLE, _POINTER = ctypes.c_int64, ctypes.c_void_p
-Function = Callable[..., None]
 
 
 def _structure(name: str, numbers: str, pointers: str) -> type[ctypes.Structure]:
-    """A struct of int64 numbers and of pointers, in the order of the C declaration."""
-    fields = [(n, _POINTER if n in pointers.split() else _WHOLE) for n in f"{numbers} {pointers}".split()]
+    """A struct of int64 numbers, then of pointers, in the order of the C declaration."""
+    fields = [(n, _WHOLE) for n in numbers.split()] + [(n, _POINTER) for n in pointers.split()]
     return type(name, (ctypes.Structure,), {"_fields_": fields})
 
 
@@ -27,27 +25,58 @@ _Call = _structure(
     "offsets index order x x_gains x_shifts early late vectors gains dropout keep first "
     "y last before fed kept normal deviations dy dx du dlate dstate dvectors dgains flow dfed",
 )
-_Times = _structure("Times", "rows depth columns threads a_stride out_stride", "a from packed bias out to")
-_Gradient = _structure("Gradient", "rows gates hidden columns threads a_stride", "d a from out bias")
-_Normal = _structure("Normal", "rows gates hidden threads", "values deviations gains normal sums")
 _Pack = _structure("Pack", "gates hidden columns width", "from to")
+_Normal = _structure("Normal", "rows gates hidden threads", "values deviations gains normal sums")
+_PRODUCTS = {
+    "times": _structure("Times", "rows depth columns threads a_stride out_stride", "a from packed bias out to"),
+    "gradient": _structure("Gradient", "rows gates hidden columns threads a_stride", "d a from out bias"),
+    "normalize": _Normal,
+    "unnormalize": _Normal,
+    "pack_columns": _Pack,
+    "pack_depth": _Pack,
+}
 
 
-def _function(library: ctypes.CDLL, name: str, structure: type[ctypes.Structure]) -> Function:
-    """A C function that takes numbers and tensors by name; None is a null pointer."""
-    function = getattr(library, name)
-    function.argtypes, function.restype = [ctypes.POINTER(structure)], None
+class Function:
+    """A C function of one structure, called with numbers and tensors by name; None is a null pointer."""
 
-    def call(**values: Any) -> None:
-        function(structure(**{k: v.data_ptr() if isinstance(v, Tensor) else v for k, v in values.items()}))
+    def __init__(self, library: ctypes.CDLL, name: str, structure: type[ctypes.Structure]) -> None:
+        self.native, self.structure = getattr(library, name), structure
+        self.native.argtypes, self.native.restype = [ctypes.POINTER(structure)], None
 
-    return call
+    def fill(self, **values: Any) -> ctypes.Structure:
+        """The structure; whoever keeps it keeps the tensors too."""
+        return self.structure(**{k: v.data_ptr() if isinstance(v, Tensor) else v for k, v in values.items()})
+
+    def __call__(self, **values: Any) -> None:
+        self.native(self.fill(**values))
+
+
+class _Link(ctypes.Structure):
+    """``struct Link`` of products.cpp: a function and what it is called with."""
+
+    _fields_ = [("function", _POINTER), ("call", _POINTER)]
+
+
+def links(calls: list[tuple[Function, ctypes.Structure]]) -> Any:
+    """An array of calls for `chain` and `together`."""
+    made = [_Link(ctypes.cast(f.native, _POINTER), ctypes.cast(ctypes.byref(c), _POINTER)) for f, c in calls]
+    return (_Link * len(made))(*made)
+
+
+def together(calls: list[tuple[Function, dict[str, Any]]]) -> None:
+    """Call functions at the same time, each by one thread of a team; a single one is simply called."""
+    if len(calls) == 1:
+        function, values = calls[0]
+        return function(**values)
+    filled = [(function, function.fill(**values)) for function, values in calls]
+    return _library().run_together(links(filled), len(filled))
 
 
 def load_loops(source: str) -> tuple[Function, Function]:
     """The forward and the backward loop of a cell's source."""
     library = _load(source)
-    return _function(library, "forward", _Call), _function(library, "backward", _Call)
+    return Function(library, "forward", _Call), Function(library, "backward", _Call)
 
 
 def _load(source: str) -> ctypes.CDLL:
@@ -57,38 +86,20 @@ def _load(source: str) -> ctypes.CDLL:
 
 
 @lru_cache(maxsize=1)
-def _products() -> dict[str, Function]:
+def _library() -> ctypes.CDLL:
     library = _load(emit.products())
-    structures = {"times": _Times, "gradient": _Gradient, "pack_columns": _Pack, "pack_depth": _Pack}
-    structures |= {"normalize": _Normal, "unnormalize": _Normal}
-    return {name: _function(library, name, structure) for name, structure in structures.items()}
+    for name in ("run_together", "run_chain"):
+        function = getattr(library, name)
+        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_int64], None
+    return library
 
 
-def times(**values: Any) -> None:
-    """Out = a packed + bias, by rows: see products.cpp."""
-    _products()["times"](**values)
+@lru_cache(maxsize=8)
+def products(name: str) -> Function:
+    """A function of products.cpp by its name."""
+    return Function(_library(), name, _PRODUCTS[name])
 
 
-def gradient(**values: Any) -> None:
-    """Out += d^T a and bias += the sum of d, over all rows: see products.cpp."""
-    _products()["gradient"](**values)
-
-
-def normalize(**values: Any) -> None:
-    """Layer-normalise each gate's units of packed rows, in place: see products.cpp."""
-    _products()["normalize"](**values)
-
-
-def unnormalize(**values: Any) -> None:
-    """The gradient of what was normalised, in place of that of what came out: see products.cpp."""
-    _products()["unnormalize"](**values)
-
-
-def pack_columns(**values: Any) -> None:
-    """Weights whose units become columns of a product: see products.cpp."""
-    _products()["pack_columns"](**values)
-
-
-def pack_depth(**values: Any) -> None:
-    """Weights whose units are what a product sums over: see products.cpp."""
-    _products()["pack_depth"](**values)
+def chain() -> Any:
+    """The C function that calls links one after another: ``chain()(links, count)``."""
+    return _library().run_chain

@@ -245,3 +245,20 @@ extern "C" void unnormalize(const Normal* call) {
             }
     });
 }
+
+struct Link {
+    void (*function)(const void*);
+    const void* call;
+};
+
+// Each by one thread of a team.
+extern "C" void run_together(const Link* links, int64_t count) {
+    together(static_cast<int>(count), [&](int index, int size) {
+        for (int64_t i = index; i < count; i += size) links[i].function(links[i].call);
+    });
+}
+
+// One after another.
+extern "C" void run_chain(const Link* links, int64_t count) {
+    for (int64_t i = 0; i < count; i++) links[i].function(links[i].call);
+}
