@@ -2,45 +2,27 @@
 
 A twin, `RNN`, `LSTM` or `GRU` of this file, is torch.nn's layer in all that can be seen from outside: constructor,
 parameters, state_dict, outputs, packed and unbatched input, projections, errors. Inside, `torch_layer` chooses the
-variant that computes the call. Today torch's own path is the only one, so a twin costs what torch's layer costs; a
-faster one that is registered there serves every twin from then on. `fuse` turns the layers of a model into twins,
-`unfuse` turns them back.
+variant that computes the call: a kernel (`recurra.twin_kernels`) where it is faster, else torch's own path. `fuse`
+turns the layers of a model into twins, `unfuse` turns them back.
 """
 
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from recurra import twin_kernels
 from recurra.errors import ConfigError
 from recurra.kernels import dispatch
 from recurra.kernels.dispatch import Op
+from recurra.twin_kernels import Call, few_steps
 
 __all__ = ["GRU", "LSTM", "RNN", "TORCH_OF", "Call", "Twin", "full_name", "fuse", "torch_layer", "twins", "unfuse"]
 
 M = TypeVar("M", bound=nn.Module)
-
-
-class Call(NamedTuple):
-    """One forward of a twin; the value that every variant of `torch_layer` takes."""
-
-    layer: Any  # the twin, with torch's attributes and parameters
-    input: Any  # (T, B, F), (B, T, F) if layer.batch_first, (T, F) without a batch, or a PackedSequence
-    hx: Any  # the first state as torch takes it, None for zeros
-
-    def __str__(self) -> str:
-        name = _in_words(self.layer)
-        if isinstance(self.input, PackedSequence):
-            rows, steps = int(self.input.batch_sizes[0]), len(self.input.batch_sizes)
-            return f"{name} on a PackedSequence of {rows} rows, {steps} steps"
-        return f"{name} on {tuple(self.input.shape)}"
-
-
-def _in_words(layer: nn.Module) -> str:
-    return f"{type(layer).__name__}({layer.extra_repr()})"
 
 
 def _torch_forward(call: Call) -> Any:
@@ -50,13 +32,17 @@ def _torch_forward(call: Call) -> Any:
 # Torch's own forward is the definition, and also the last variant: a twin that falls back to it is as fast as ever,
 # which is nothing for a PerformanceWarning. Register faster variants above it.
 torch_layer: Op[Call] = Op("torch_layer", _torch_forward)
+torch_layer.variant("fused", twin_kernels.accepts_fused)(twin_kernels.run_fused)
+torch_layer.variant("torch_lstm", twin_kernels.accepts_torch_lstm)(twin_kernels.run_torch_lstm)
 torch_layer.variant("torch", lambda call: "")(_torch_forward)
-_TORCH = torch_layer.variants[-1]
 
 
 def _captured() -> bool:
-    """Whether a compiler, exporter or tracer is watching: it knows torch's operations, not our kernels."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    """Whether a compiler, exporter or tracer is watching: it knows torch's operations, not our kernels.
+
+    A function of its own: torch.compile runs a model with torch's layers in pieces, of which this must be one.
+    """
+    return torch.compiler.is_compiling() or torch._C._is_tracing()
 
 
 class Twin(nn.RNNBase):
@@ -65,10 +51,10 @@ class Twin(nn.RNNBase):
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Torch's ``(output, h_n)``, for an LSTM ``(output, (h_n, c_n))``.
 
-        As long as torch's path has no rival there is nothing to choose, so that even a single step of a small
-        layer costs no more than torch's; `torch_layer` is then not asked and nothing is recorded.
+        A few steps of a batch are left to torch without asking, so that even a single step of a small layer costs
+        no more than torch's; nothing is then recorded, but `explain` says it.
         """
-        if torch_layer.variants[0] is _TORCH or _captured():
+        if _captured() or few_steps(self, input):
             return super().forward(input, hx)
         return torch_layer(Call(self, input, hx))
 

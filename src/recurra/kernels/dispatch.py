@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from recurra.errors import ConfigError, PerformanceWarning
 
-__all__ = ["Decision", "Op", "Variant", "record", "use_backend"]
+__all__ = ["Decision", "Op", "Variant", "forced", "record", "use_backend"]
 
 C = TypeVar("C")  # what an operation takes: one value that describes the whole call
 REFERENCE = "reference"
@@ -129,6 +129,11 @@ def use_backend(name: str) -> Iterator[None]:
         yield
     finally:
         _backend.reset(token)
+
+
+def forced() -> bool:
+    """Whether `use_backend` is in force."""
+    return _backend.get() is not None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from recurra.kernels.cpu import native, packing
 from recurra.kernels.cpu.packing import Order
 from recurra.kernels.equation import Equation
 
-__all__ = ["Given", "Gradients", "Kept", "Kernel", "Task", "backward", "forward"]
+__all__ = ["Given", "Gradients", "Kept", "Kernel", "Task", "backward", "forward", "step_values"]
 
 SPARE = 8  # rows of room behind packed tensors, for a tile of rows reaches past the last one
 
@@ -101,6 +101,12 @@ def forward(tasks: list[Task], trains: bool) -> list[tuple[Tensor, Tensor, Kept]
         results.append((y, last, kept))
     native.together(calls)
     return results
+
+
+def step_values(task: Task) -> dict[str, Any]:
+    """The arguments of a loop of one step, by one thread, without x, the states and y."""
+    stages = _stages(task.kernel, task.given.U, packing.forward_stage)
+    return {**_sizes(task, 2, False), **_common(task), **stages, **_kept(_room(task, False))}
 
 
 class _Back(NamedTuple):
