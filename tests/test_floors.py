@@ -21,6 +21,7 @@ FLOORS = {
     "recurra.testing": 2,
     "recurra.dropin": 2,
     "recurra.convert": 2,
+    "recurra.twin_kernels": 2,
     "recurra.heads": 3,
     "recurra.diagnose": 3,
     "recurra.data": 4,

@@ -8,5 +8,6 @@ from recurra.kernels.cpu import fused
 from recurra.kernels.recurrence import recurrence, recurrences
 
 recurrence.variant("fused", fused.accepts)(fused.run)
+recurrence.captured = fused.run_captured
 recurrences.variant("fused", fused.accepts_both)(fused.run_both)
 recurrence.variant("torch", torch_functions.accepts)(torch_functions.run)

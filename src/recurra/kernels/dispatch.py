@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import torch
+
 from recurra.errors import ConfigError, PerformanceWarning
 
 __all__ = ["Decision", "Op", "Variant", "forced", "record", "use_backend"]
@@ -56,12 +58,14 @@ class Op(Generic[C]):
     """An operation: its name, the reference that defines it, and its variants, fastest first.
 
     ``hopes(call)`` says whether a faster variant could have been expected, so that the reference is a surprise.
+    ``captured`` runs instead, without a choice, while a compiler or an exporter of torch watches.
     """
 
     name: str
     reference: Callable[[C], Any]
     hopes: Callable[[C], bool] = lambda call: True
     variants: list[Variant[C]] = field(default_factory=list)
+    captured: Callable[[C], Any] | None = None
 
     def __post_init__(self) -> None:
         self._definition = Variant(REFERENCE, self.reference, lambda call: "")
@@ -77,6 +81,8 @@ class Op(Generic[C]):
         return register
 
     def __call__(self, call: C) -> Any:
+        if torch.compiler.is_compiling():
+            return (self.captured or self.reference)(call)
         variant, refused = self.choose(call)
         log = _records.get()
         if log is not None:

@@ -81,7 +81,7 @@ class Recurrent(nn.Module, ABC):
         self.check_input(x)
         checked = None if lengths is None else ragged.check(lengths, x.shape[0], x.shape[1])
         if state is None:
-            state = self.initial_state(len(x), x)
+            state = self.initial_state(x.shape[0], x)
         else:
             self.check_state(state, x)
         return ragged.blank(x, checked), state, checked
@@ -104,9 +104,9 @@ class Recurrent(nn.Module, ABC):
     def check_state(self, state: Any, x: Tensor) -> None:
         """Raise StateError if ``state`` does not have the structure, sizes, dtype and device of this layer's."""
         name = type(self).__name__
-        template = self.initial_state(len(x), torch.empty(0, device="meta", dtype=x.dtype))
+        template = self.initial_state(x.shape[0], torch.empty(0, device="meta", dtype=x.dtype))
         want, got = _describe(template), _describe(state)
-        if got != want:
+        if list(got) != list(want) or list(got.values()) != list(want.values()):
             raise StateError(
                 f"{name}: expected a state of {want or 'no tensors'}, got {got or 'no tensors'}; "
                 "pass what this layer returned for the same batch, or None to begin anew"
@@ -154,4 +154,4 @@ class Stepwise(Recurrent):
         if outputs:
             return torch.stack(outputs, 1), state
         shape = self.output_shape if self.output_shape is not None else x.shape[2:]
-        return x.new_zeros(len(x), 0, *shape), state
+        return x.new_zeros(x.shape[0], 0, *shape), state

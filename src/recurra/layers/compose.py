@@ -69,7 +69,7 @@ class Stack(Recurrent):
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         if not self.causal:
             raise self.refuse_step()
-        state = self.initial_state(len(x), x) if state is None else state
+        state = self.initial_state(x.shape[0], x) if state is None else state
         after = []
         for layer, branch in zip(self, state, strict=True):
             x, branch = layer.step(x, branch)

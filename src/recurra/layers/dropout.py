@@ -36,7 +36,7 @@ class Dropout(Recurrent):
         return tree.State(seed=draw_seed(len(state.seed), state.seed), time=state.time)
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        state = self.initial_state(len(x), x) if state is None else state
+        state = self.initial_state(x.shape[0], x) if state is None else state
         return self._apply_at(x, state.seed, state.time), state._replace(time=state.time + 1)
 
     def sequence(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
@@ -75,7 +75,7 @@ class VariationalDropout(Recurrent):
         return tree.State(seed=draw_seed(len(state.seed), state.seed))
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        state = self.initial_state(len(x), x) if state is None else state
+        state = self.initial_state(x.shape[0], x) if state is None else state
         return (x * _mask(self.p, state.seed, x, x.shape[1:]) if self.training and self.p else x), state
 
     def sequence(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
@@ -113,7 +113,7 @@ class RecurrentDropout(Recurrent):
         return _mask(self.p, state.seed, h, h.shape[1:]) if self.training and self.p else None
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        state = self.initial_state(len(x), x) if state is None else state
+        state = self.initial_state(x.shape[0], x) if state is None else state
         y, inner = self.layer.step(x, state.layer, dropout=self._dropout(state))
         return y, state._replace(layer=inner)
 
@@ -162,7 +162,7 @@ class Zoneout(Recurrent):
         return tree.State(**dict(zip(self.p, drops, strict=True)))
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        state = self.initial_state(len(x), x) if state is None else state
+        state = self.initial_state(x.shape[0], x) if state is None else state
         y, inner = self.layer.step(x, state.layer, keep=self._keep(state, state.time))
         return y, state._replace(layer=inner, time=state.time + 1)
 

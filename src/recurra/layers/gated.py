@@ -143,7 +143,7 @@ class Gated(Recurrent):
     ) -> tuple[Tensor, Any]:
         """One time step; ``dropout (B, H)`` and ``keep`` (as state) are what wrappers add to the recurrence."""
         if state is None:
-            state = self.initial_state(len(x), x)
+            state = self.initial_state(x.shape[0], x)
         weights = self.weights()
         after = advance(self, project(self, x, weights), state, weights, dropout)
         if keep is not None:

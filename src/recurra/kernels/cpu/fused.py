@@ -1,6 +1,8 @@
 """The fused CPU variant of the recurrence: an equation compiled into one loop over time, forward and backward."""
 
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,14 +13,16 @@ from recurra import lengths as ragged
 from recurra import tree
 from recurra.errors import BuildError, EquationError, RecurraError
 from recurra.kernels import torch_functions
-from recurra.kernels.cpu import emit, loops, native
+from recurra.kernels.cpu import emit, loops, native, operation
 from recurra.kernels.cpu.loops import Given, Kept, Kernel, Task
 from recurra.kernels.cpu.packing import order_of
 from recurra.kernels.equation import trace
 from recurra.kernels.recurrence import Call, Cell, Pair, Weights, define
 from recurra.kernels.saving import save
 
-__all__ = ["accepts", "accepts_both", "kernel_of", "run", "run_both"]
+__all__ = ["accepts", "accepts_both", "kernel_of", "run", "run_both", "run_captured"]
+
+T = TypeVar("T")
 
 _kernels: "WeakKeyDictionary[Any, list[Kernel]]" = WeakKeyDictionary()
 _refused: "WeakKeyDictionary[Any, RecurraError]" = WeakKeyDictionary()
@@ -41,13 +45,19 @@ def kernel_of(cell: Cell) -> Kernel:
 
 
 def _make(cell: Cell) -> Kernel:
-    equation = trace(cell)
+    equation = _alone(lambda: trace(cell))
     kept, factors = len(save(equation.forward, equation.backward).kept), 0
     if equation.inner is not None and equation.inner_backward is not None:
         kept += len(save(equation.inner, equation.inner_backward).kept)
         factors = len(equation.inner.outputs)
     source = emit.source(equation, type(cell).__name__, cell.normalized)
     return Kernel(equation, cell.normalized, kept, factors, source, *native.load_loops(source))
+
+
+def _alone(function: Callable[[], T]) -> T:
+    """Call in a thread of its own, where no compiler, exporter or transform of the caller's thread watches."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
 
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -86,6 +96,25 @@ def run(call: Call) -> tuple[Tensor, Any]:
     return _run([call])[0]
 
 
+def run_captured(call: Call) -> tuple[Tensor, Any]:
+    """The same for a compiler or an exporter that watches: one operation of torch, or else the definition."""
+    name = _name_of(call.cell) if call.x.device.type == "cpu" and call.x.dtype in TYPES else ""
+    if not name:
+        return define(call)
+    given = _given(call)
+    trains = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+    y, last = operation.loop(*given, call.lengths, name, call.backwards, trains)[:2]
+    return _as_asked(call, y, last)
+
+
+@torch.compiler.assume_constant_result
+def _name_of(cell: Cell) -> str:
+    try:
+        return operation.name_of(kernel_of(cell))
+    except (EquationError, BuildError):
+        return ""
+
+
 def accepts_both(calls: Pair) -> str:
     """Why two loops cannot run at the same time, or ""."""
     if torch.get_num_threads() < 2:
@@ -106,11 +135,13 @@ def _run(calls: list[Call]) -> list[tuple[Tensor, Any]]:
     made = _Loops.apply(
         [c.cell for c in calls], [c.backwards for c in calls], lengths, *sum(map(_given, calls), ())
     )
-    results = []
-    for call, y, last in zip(calls, made[::2], made[1::2], strict=True):
-        leaves = [leaf.to(old.dtype) for leaf, old in zip(last.unbind(0), call.state, strict=True)]
-        results.append((y.to(call.x.dtype), type(call.state)(*leaves)))
-    return results
+    return [_as_asked(*parts) for parts in zip(calls, made[::2], made[1::2], strict=True)]
+
+
+def _as_asked(call: Call, y: Tensor, last: Tensor) -> tuple[Tensor, Any]:
+    """Outputs in the types of the caller's tensors."""
+    leaves = [leaf.to(old.dtype) for leaf, old in zip(last.unbind(0), call.state, strict=True)]
+    return y.to(call.x.dtype), type(call.state)(*leaves)
 
 
 def _given(call: Call) -> tuple[Tensor, ...]:

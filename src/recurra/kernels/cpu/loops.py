@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from recurra.kernels.cpu import native, packing
+from recurra.kernels.cpu.memory import empty
 from recurra.kernels.cpu.packing import Order
 from recurra.kernels.equation import Equation
 
@@ -127,8 +128,8 @@ def backward(
     backs, calls, rooms = [_back_room(task, d) for task, d in zip(tasks, dlast, strict=True)], [], []
     for task, k, back, d in zip(tasks, kept, backs, dy, strict=True):
         kernel, order, given = task
-        flow = given.x.new_empty(len(given.first), order.batch, _wide(given))
-        dfed = given.x.new_empty(order.batch, kernel.factors, _wide(given))
+        flow = empty(len(given.first), order.batch, _wide(given))
+        dfed = empty(order.batch, kernel.factors, _wide(given))
         rooms += [flow, dfed]
         values = {
             **_sizes(task, len(tasks), True),
@@ -146,7 +147,7 @@ def backward(
 def _gradients(task: Task, kept: Kept, back: _Back, wants_x: bool) -> Gradients:
     """What is left after the loop: products over all steps."""
     hidden = task.given.U.shape[1]
-    vectors, gains = back.dvectors.sum(0)[:, :hidden], back.dgains.sum(0)[:, :hidden].flatten()
+    vectors, gains = back.dvectors.sum(0)[:, :hidden].contiguous(), back.dgains.sum(0)[:, :hidden].flatten()
     b = None
     if task.kernel.normalized:
         b, gain_x = _unnormalize(task, kept, back.dx)
@@ -168,11 +169,11 @@ def _back_room(task: Task, dlast: Tensor) -> _Back:
     equation, rows, wide, tiles = kernel.equation, order.total + SPARE, _wide(given), (order.batch + 3) // 4
     gates, late = len(equation.u_gates), len(equation.late)
     same = equation.same and not kernel.normalized and not late
-    dx = given.x.new_empty(rows, len(equation.x_gates) * wide)
+    dx = empty(rows, len(equation.x_gates) * wide)
     return _Back(
         dx,
-        dx if same else given.x.new_empty(rows, (gates - late) * wide),
-        given.x.new_empty(kernel.factors, rows, late // max(kernel.factors, 1) * wide),
+        dx if same else empty(rows, (gates - late) * wide),
+        empty(kernel.factors, rows, late // max(kernel.factors, 1) * wide),
         dlast.clone(memory_format=torch.contiguous_format),
         given.x.new_zeros(tiles, len(given.vectors), wide),
         given.x.new_zeros(tiles, gates if kernel.normalized else 0, wide),
@@ -192,17 +193,18 @@ def _room(task: Task, trains: bool) -> Kept:
     """Memory for what a pass leaves behind; in inference two steps take turns in it."""
     kernel, order, given = task
     wide = _wide(given)
-    rows = order.total + SPARE if trains else 2 * (order.batch + SPARE)
+    steps = given.x.shape[0] * given.x.shape[1] if trains else 0  # pages that padding never touches cost nothing
+    rows = steps + SPARE if trains else 2 * (order.batch + SPARE)
     gates = len(kernel.equation.u_gates) if kernel.normalized and trains else 0
     fed = kernel.factors + (1 if given.dropout.numel() else 0)
     return Kept(
-        given.x.new_empty(rows, len(given.first), wide),
-        given.x.new_empty(rows, fed, wide),
-        given.x.new_empty(order.total if trains else 0, kernel.kept, wide),
-        given.x.new_empty(order.total if trains else 0, gates, wide),
-        given.x.new_empty(order.total if trains else 0, gates),
-        given.x.new_empty(0),
-        given.x.new_empty(0),
+        empty(rows, len(given.first), wide),
+        empty(rows, fed, wide),
+        empty(steps, kernel.kept, wide),
+        empty(steps, gates, wide),
+        empty(steps, gates),
+        empty(0),
+        empty(0),
     )
 
 
@@ -263,12 +265,12 @@ def _project(task: Task) -> Tensor:
     kernel, order, given = task
     hidden, features = given.U.shape[1], given.x.shape[2]
     bias = packing.blocked(given.b, hidden)
-    out = given.x.new_empty(order.total, len(bias))
+    out = empty(given.x.shape[0] * given.x.shape[1], len(bias))
     native.products("times")(
         rows=order.total,
         depth=features,
         columns=len(bias),
-        threads=_threads(out.numel() * features),
+        threads=_threads(order.total * len(bias) * features),
         a_stride=features,
         out_stride=len(bias),
         a=given.x,
@@ -282,7 +284,7 @@ def _project(task: Task) -> Tensor:
 
 def _normalize(task: Task, projected: Tensor) -> Tensor:
     gates, hidden, order = len(task.kernel.equation.x_gates), task.given.U.shape[1], task.order
-    deviations = projected.new_empty(order.total, gates)
+    deviations = empty(len(projected), gates)
     threads = _threads(16 * projected.numel())
     native.products("normalize")(
         rows=order.total, gates=gates, hidden=hidden, threads=threads, values=projected, deviations=deviations
@@ -333,7 +335,8 @@ def _x_gradient(task: Task, dx: Tensor) -> Tensor:
 def _input_gradients(task: Task, dx: Tensor) -> tuple[Tensor, Tensor]:
     order, given = task.order, task.given
     W, b = torch.zeros_like(given.W), torch.zeros_like(given.b)
-    _add_gradient(order.total, dx, given.x, W, given.U.shape[1], bias=b, **{"from": order.index})
+    rows = given.x.view(-1, given.x.shape[2])  # for an axis of one step may have any stride
+    _add_gradient(order.total, dx, rows, W, given.U.shape[1], bias=b, **{"from": order.index})
     return W, b
 
 
@@ -360,7 +363,7 @@ def _add_gradient(rows: int, d: Tensor, a: Tensor, out: Tensor, hidden: int, **m
         hidden=hidden,
         columns=out.shape[1],
         threads=_threads(rows * out.numel()),
-        a_stride=a.stride(-2),
+        a_stride=a.stride(0),
         d=d,
         a=a,
         out=out,

@@ -1,0 +1,51 @@
+"""Memory for kernels that is used again.
+
+The system takes large blocks back when they are freed and gives them out page by page anew; touching those pages
+for the first time can cost more than the loop that fills them. Blocks whose tensors are gone wait here for the next
+call of about the same size.
+"""
+
+import math
+import weakref
+from threading import Lock
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["empty"]
+
+SMALL = 1 << 15  # floats: below, the system has its own way to use memory again
+MOST = 1 << 27  # floats that may wait: 512 MiB
+
+_waiting: list[np.ndarray] = []
+_lock = Lock()
+
+
+def empty(*shape: int) -> Tensor:
+    """A float32 tensor of any contents, as torch.empty, for kernels' own use."""
+    size = math.prod(shape)
+    if size < SMALL:
+        return torch.empty(shape)
+    block = _take(size)
+    view = block[:size]
+    weakref.finalize(view, _give, block).atexit = False  # torch lets go of the view with the last tensor on it
+    return torch.from_numpy(view).view(shape)
+
+
+def _take(size: int) -> np.ndarray:
+    """The smallest block that waits and fits without much waste, or a new one."""
+    with _lock:
+        fitting = [(len(block), i) for i, block in enumerate(_waiting) if size <= len(block) <= 2 * size]
+        if fitting:
+            return _waiting.pop(min(fitting)[1])
+    raw = np.empty(size + 16, np.float32)
+    return raw[-(raw.ctypes.data // 4) % 16 :]  # at a multiple of 64 bytes
+
+
+def _give(block: np.ndarray) -> None:
+    """A block whose tensors are gone; the oldest ones go when too many wait."""
+    with _lock:
+        _waiting.append(block)
+        while sum(map(len, _waiting)) > MOST:
+            _waiting.pop(0)
