@@ -9,6 +9,7 @@ from recurra.layers.layer_norm_lstm import LayerNormLSTM
 from recurra.layers.lstm import LSTM
 from recurra.layers.peephole_lstm import PeepholeLSTM
 from recurra.layers.readout import Readout
+from recurra.layers.recompute import Recompute
 from recurra.layers.rnn import RNN
 from recurra.layers.stream import Stream
 from recurra.layers.zoo import ZOO
@@ -24,6 +25,7 @@ __all__ = [
     "LayerNormLSTM",
     "PeepholeLSTM",
     "Readout",
+    "Recompute",
     "Recurrent",
     "RecurrentDropout",
     "Residual",

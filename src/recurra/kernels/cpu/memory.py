@@ -39,7 +39,8 @@ def _take(size: int) -> np.ndarray:
         fitting = [(len(block), i) for i, block in enumerate(_waiting) if size <= len(block) <= 2 * size]
         if fitting:
             return _waiting.pop(min(fitting)[1])
-    raw = np.empty(size + 16, np.float32)
+    grain = max(1, 1 << size.bit_length() - 5)  # a little more, so that the next call of nearly this size fits
+    raw = np.empty(-(-size // grain) * grain + 16, np.float32)
     return raw[-(raw.ctypes.data // 4) % 16 :]  # at a multiple of 64 bytes
 
 

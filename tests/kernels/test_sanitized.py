@@ -1,0 +1,69 @@
+"""The generated code under the address and undefined-behaviour sanitizers, over random sizes and all its forms."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recurra.kernels.cpu import build
+
+SCRIPT = """
+import random, sys, torch
+from recurra import Bidirectional, LayerNormLSTM, PeepholeLSTM, RecurrentDropout, Stream, Zoneout, zoo
+from recurra.kernels.cpu import build, loops
+
+build.FLAGS = (*build.FLAGS, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+loops.SPARE = int(sys.argv[1])
+loops.OWN_CACHE = 8000  # so that small layers too are split by units
+random.seed(0)
+torch.set_num_threads(2)
+for kind in (PeepholeLSTM, LayerNormLSTM, zoo.MUT3, zoo.IndRNN):
+    for _ in range(4):
+        batch, time, features = random.randint(1, 20), random.randint(1, 9), random.randint(1, 40)
+        hidden, wrap = random.choice([1, 5, 16, 17, 33, 64]), random.choice([None, RecurrentDropout, Zoneout])
+        cell, x = kind(features, hidden), torch.randn(batch, time, features, requires_grad=True)
+        lengths = random.choice([None, [random.randint(0, time) for _ in range(batch)]])
+        layer = Bidirectional(cell, kind(features, hidden)) if wrap is None else wrap(cell, 0.3)
+        assert "fused ran" in layer.explain(x, lengths=lengths)
+        y, state = layer(x, lengths=lengths)
+        leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(state) if leaf.requires_grad]
+        (y.sum() + sum(leaf.sum() for leaf in leaves)).backward()
+        Stream(cell, batch).push(torch.randn(batch, features))
+print("clean")
+"""
+
+
+def libraries() -> str:
+    """The sanitizers' own libraries, which must be loaded before Python; "" if the compiler has none."""
+    found = []
+    for name in ("libasan.so", "libubsan.so"):
+        command = [build.compiler(), f"-print-file-name={name}"]
+        path = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        if not Path(path).is_absolute():
+            return ""
+        found.append(path)
+    return " ".join(found)
+
+
+def run(tmp_path: Path, spare: int) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "LD_PRELOAD": libraries(),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "XDG_CACHE_HOME": str(tmp_path),
+    }
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(spare)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not build.compiler() or not libraries(), reason="no compiler with sanitizers")
+def test_generated_code_is_clean(tmp_path: Path) -> None:
+    done = run(tmp_path, 8)
+    assert done.stdout.strip() == "clean", done.stderr[-3000:]
+
+
+@pytest.mark.skipif(not build.compiler() or not libraries(), reason="no compiler with sanitizers")
+def test_the_sanitizer_sees_a_row_too_many(tmp_path: Path) -> None:
+    """Without the spare rows that a tile of rows may read, the same run is stopped."""
+    assert "heap-buffer-overflow" in run(tmp_path, 0).stderr
