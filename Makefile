@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS := .venv/.peers
 
 .PHONY: setup demo test check format bench clean
 
@@ -27,8 +28,14 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup
+bench: $(PEERS)
 	$(BIN)/python -m benchmarks
+
+$(PEERS): $(STAMP)
+	@echo "Installing the libraries to compare with ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--only-binary jax,jaxlib,onnx,onnxruntime,torchrecurrent --editable '.[text,dev,bench]'
+	@touch $(PEERS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,51 +1,79 @@
-"""``make bench``: run the comparisons and write them to docs/benchmarks."""
+"""``make bench``: measure, and write docs/benchmarks.
 
-import json
-import platform
-from dataclasses import asdict
+python -m benchmarks                        everything
+python -m benchmarks training inference     these sections; the others stay as they were
+python -m benchmarks --render               no measurement, only the page and the picture from what is there
+python -m benchmarks --quick                does it work? tiny sizes, written to build/benchmarks
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
 from pathlib import Path
 
-import torch
+from benchmarks import chart, machine, page
+from benchmarks.results import Section, read, write
+from benchmarks.sections import SECTIONS
+from benchmarks.timing import QUICK, Effort
 
-from benchmarks import layers
-
-FOLDER = Path(__file__).parents[1] / "docs" / "benchmarks"
-
-
-def main() -> None:
-    """Measure, and write a JSON file and a table."""
-    rows = layers.run(15, print)
-    machine = {
-        "processor": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    values = {"machine": machine, "rows": [asdict(row) for row in rows]}
-    (FOLDER / "layers.json").write_text(json.dumps(values, indent=1) + "\n")
-    (FOLDER / "layers.md").write_text(table(rows, machine))
+ROOT = Path(__file__).parents[1]
+FOLDER, TRIAL = ROOT / "docs" / "benchmarks", ROOT / "build" / "benchmarks"
+CHART = "ratios.png"
 
 
-def table(rows: list[layers.Row], machine: dict[str, object]) -> str:
-    """The results as Markdown, slower points included."""
-    geometric = torch.tensor([row.result.ratio for row in rows]).log().mean().exp()
-    lines = [
-        "# One layer, forward and backward, against torch.nn",
-        "",
-        "Time of torch.nn divided by time of recurra, medians of 15 interleaved rounds, quartiles in",
-        "brackets; above 1 recurra is faster. Ragged: a padded batch with `lengths` against a PackedSequence.",
-        "Written by `make bench`; both sides were checked to agree first.",
-        "",
-        "; ".join(f"{name}: {value}" for name, value in machine.items()),
-        "",
-        "| | T | B | H | recurra ms | torch ms | ratio |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        r = row.result
-        numbers = f"{r.ours:.2f} | {r.theirs:.2f} | {r.ratio:.2f} ({r.low:.2f} to {r.high:.2f})"
-        lines.append(f"| {row.name} | {row.time} | {row.batch} | {row.hidden} | {numbers} |")
-    return "\n".join([*lines, "", f"Geometric mean: {geometric:.2f}", ""])
+def main(arguments: list[str] | None = None) -> int:
+    """Run the sections that were asked for. 1 if sides disagreed somewhere."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    unknown = [name for name in asked.sections if name not in SECTIONS]
+    if unknown:
+        parser.error(f"expected sections among {', '.join(SECTIONS)}, got {', '.join(unknown)}")
+    folder = asked.folder or (TRIAL if asked.quick else FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    effort = dataclasses.replace(Effort(), rounds=asked.rounds)
+    wrong = 0
+    for name in [] if asked.render else asked.sections or SECTIONS:
+        section = measure(name, QUICK if asked.quick else effort)
+        wrong += sum(row.note.startswith("not timed") for table in section.tables for row in table.rows)
+        write(section, folder / f"{name}.json")
+        render(folder)
+    if asked.render:
+        render(folder)
+    print(f"see {folder / 'README.md'}" + (f"; {wrong} rows whose sides disagree" if wrong else ""))
+    return int(wrong > 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all if none is named")
+    parser.add_argument("--rounds", type=int, default=Effort.rounds, help="turns of each side (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and few rounds")
+    parser.add_argument("--render", action="store_true", help="measure nothing")
+    parser.add_argument("--folder", type=Path, help="where to write")
+    return parser
+
+
+def measure(name: str, effort: Effort) -> Section:
+    """Run one section and say how long it took."""
+    begin = time.perf_counter()
+    section = SECTIONS[name](effort, lambda text: print(text, flush=True))
+    seconds = time.perf_counter() - begin
+    for table in section.tables:
+        print("\n".join(page.table_lines(table)))
+    print(f"{name}: {seconds:.0f} s", flush=True)
+    return dataclasses.replace(section, machine=machine.describe(), seconds=round(seconds, 1))
+
+
+def render(folder: Path) -> None:
+    """Write the page and the picture from the JSON files in a folder."""
+    paths = [folder / f"{name}.json" for name in SECTIONS]
+    sections = [read(path) for path in paths if path.exists()]
+    drawn = chart.draw(sections, folder / CHART)
+    page.write(sections, folder, CHART if drawn else "")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from recurra import GRU, LSTM, RNN, Gated, PeepholeLSTM, State, tree, use_backend
+from recurra import GRU, LSTM, RNN, Bidirectional, Gated, LayerNormLSTM, PeepholeLSTM, State, tree, use_backend, zoo
 from recurra import lengths as ragged
 from recurra.errors import BuildError
-from recurra.kernels.cpu import build, fused
+from recurra.kernels.cpu import build, fused, loops, memory
 from recurra.kernels.recurrence import Call, define
 
 pytestmark = pytest.mark.skipif(not build.compiler(), reason="no C++ compiler")
@@ -36,7 +36,19 @@ class Everything(Gated):
         return State(h=torch.tanh(c + n), c=c, n=n)
 
 
+class NormalizedStages(zoo.MUT3):
+    """Two stages, a factor for each late gate, and layer normalisation of every product."""
+
+    normalized = True
+
+
 CELLS = {
+    "layer norm": LayerNormLSTM,
+    "late gates": zoo.MGU,
+    "late gates of different factors": zoo.MUT3,
+    "all of it": NormalizedStages,
+    "most gates late": zoo.MultiplicativeLSTM,
+    "no matrix": zoo.UnICORNN,
     "rnn": lambda f, h: RNN(f, h),
     "relu": lambda f, h: RNN(f, h, "relu"),
     "gru": GRU,
@@ -59,7 +71,7 @@ def answer(run: Any, cell: Gated, dtype: torch.dtype, made: dict[str, Any]) -> l
     y = ragged.blank(y, made["lengths"])
     total = (y * made["flow"].to(dtype)).sum() + sum((leaf * (i + 1)).sin().sum() for i, leaf in enumerate(last))
     total.backward()
-    return [y, *last, x.grad, *[leaf.grad for leaf in first], *[p.grad for p in cell.parameters()]]
+    return [y, *last, x.grad, *[leaf.grad for leaf in first], *[p.grad for p in cell.parameters() if p.numel()]]
 
 
 def make(cell: Gated, batch: int, time: int, kind: str) -> dict[str, Any]:
@@ -99,6 +111,82 @@ def test_kernel_equals_the_definition(name: str, kind: str) -> None:
         for a, b in zip(want, got, strict=True):
             error = (a - b.double()).abs().max() / (1 + a.abs().max())
             assert error < 2e-5, f"{name} {kind} B={batch} T={time} H={hidden}: {error:.1e}"
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm", "layer norm", "late gates of different factors"])
+def test_in_parts_and_split_by_units(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the work is cut, in time or over threads, every bit of values and gradients is the same."""
+    torch.manual_seed(0)
+    cell = CELLS[name](3, 70)
+    before = torch.get_num_threads()
+
+    def bits(kind: str, batch: int) -> list[Tensor]:
+        return answer(fused.run, cell, torch.float32, make(cell, batch, 50, kind))
+
+    try:
+        torch.set_num_threads(2)
+        for kind, batch in (("plain", 1), ("ragged", 9), ("noise", 3)):
+            want = bits(kind, batch)
+            for rows, own in ((4096, 0), (8, 1 << 40), (8, 0)):
+                monkeypatch.setattr(loops, "ROWS", rows)
+                monkeypatch.setattr(loops, "OWN_CACHE", own)
+                monkeypatch.setattr(loops, "OWN_FIRST", own)
+                got = bits(kind, batch)
+                values = len(cell.state) + 1
+                assert all(torch.equal(a, b) for a, b in zip(want[:values], got[:values], strict=True)), (rows, own)
+                # sums over steps are made in other pieces
+                torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_both_directions_run_at_the_same_time() -> None:
+    torch.manual_seed(0)
+    layer, x = Bidirectional(GRU(8, 40), PeepholeLSTM(8, 33)), torch.randn(5, 60, 8)
+    before = torch.get_num_threads()
+    lengths = [60, 0, 1, 33, 59]
+
+    def gradients() -> list[Tensor]:
+        layer.zero_grad()
+        y, state = layer(x, lengths=lengths)
+        (y.square().sum() + sum(leaf.sum() for leaf in tree.leaves(state))).backward()
+        return [y.detach(), *[p.grad.clone() for p in layer.parameters()]]
+
+    try:
+        torch.set_num_threads(2)
+        assert (
+            "GRU(8 -> 40) on B=5, T=60, ragged and PeepholeLSTM(8 -> 33) on B=5, T=60, ragged, backwards: fused"
+            in (layer.explain(x, lengths=lengths))
+        )
+        got = gradients()
+        with use_backend("reference"):
+            torch.testing.assert_close(got, gradients(), atol=1e-4, rtol=1e-4)
+        assert "too little work" in layer.explain(x[:, :3])
+        seen = []
+        layer.ahead.register_forward_hook(lambda *_: seen.append(1))
+        torch.testing.assert_close(gradients(), got, atol=1e-5, rtol=1e-4)
+        assert seen, "a hook on one direction is called"
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_input_of_one_step_in_any_memory_layout() -> None:
+    cell, x = GRU(4, 5), torch.randn(1, 3, 4).transpose(0, 1)
+    cell(x)[0].sum().backward()
+    got = cell.W.grad.clone()
+    cell.zero_grad()
+    cell(x.contiguous().clone())[0].sum().backward()
+    assert torch.equal(got, cell.W.grad)
+
+
+def test_memory_is_used_again() -> None:
+    """A block comes back when the last tensor on it is gone, and not before."""
+    first = memory.empty(3, memory.SMALL)
+    part, place = first[1], first.data_ptr()
+    del first
+    assert memory.empty(3, memory.SMALL).data_ptr() != place
+    del part
+    assert memory.empty(3, memory.SMALL).data_ptr() == place
 
 
 def test_two_threads_equal_one_and_repeat_bit_for_bit() -> None:

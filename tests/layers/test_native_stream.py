@@ -59,6 +59,12 @@ def test_changed_weights_are_noticed() -> None:
     torch.testing.assert_close(stream.push(x), want, atol=1e-6, rtol=1e-5)
 
 
+def test_a_layer_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        stream = Stream(GRU(3, 5))
+        assert stream.push(torch.randn(1, 3)).shape == (1, 5)
+
+
 def test_a_push_gives_new_memory_and_a_step_the_same() -> None:
     stream, x = Stream(LSTM(3, 5)), torch.randn(4, 1, 3)
     first, kept = stream.push(x[0]), stream.push(x[0])

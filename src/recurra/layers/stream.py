@@ -37,7 +37,7 @@ class Stream:
         if not layer.causal:
             raise layer.refuse_step()
         self.layer, self.batch = layer.eval(), batch
-        self._parameters = list(layer.parameters())
+        self._parameters = [p for p in layer.parameters() if not p.is_inference()]  # those never change
         self._shape = None if layer.input_shape is None else (batch, *layer.input_shape)
         self._chain: Chain | None = None
         self._state = self._begin()

@@ -60,6 +60,7 @@ def _alone(function: Callable[[], T]) -> T:
         return pool.submit(function).result()
 
 
+LITTLE = 1_000_000  # multiplications that are done before a second thread has begun
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -119,6 +120,11 @@ def accepts_both(calls: Pair) -> str:
     """Why two loops cannot run at the same time, or ""."""
     if torch.get_num_threads() < 2:
         return "there is one thread only"
+    if (
+        sum(call.x.shape[0] * call.x.shape[1] * call.weights.U.numel() for call in (calls.ahead, calls.back))
+        < LITTLE
+    ):
+        return "there is too little work for a second thread"
     return accepts(calls.ahead) or accepts(calls.back)
 
 

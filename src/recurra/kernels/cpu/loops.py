@@ -80,104 +80,89 @@ class Task(NamedTuple):
     given: Given
 
 
+class Part(NamedTuple):
+    """Some steps of a batch, and where their rows stand in the packed order."""
+
+    begin: int
+    end: int
+    first: int
+    last: int
+
+
+ROWS = 4096  # packed rows whose x and whose gradients are in memory at a time
+
+
+def _parts(order: Order) -> list[Part]:
+    """The steps of a batch in parts of some `ROWS` rows, so that what is not kept stays small and near."""
+    steps = max(16, ROWS * order.steps // max(order.total, 1))
+    begins = range(0, order.steps, steps)
+    offsets = [int(order.offsets[begin]) for begin in begins] + [order.total]
+    ends = [*begins[1:], order.steps]
+    return [Part(*part) for part in zip(begins, ends, offsets[:-1], offsets[1:], strict=True)]
+
+
 def forward(tasks: list[Task], trains: bool) -> list[tuple[Tensor, Tensor, Kept]]:
     """For each task y ``(B, T, H)``, where padding holds anything, the last state, and what `backward` needs.
 
     The loops of several tasks run at the same time, a thread each.
     """
-    results, calls = [], []
+    results, values = [], []
     for task in tasks:
-        kernel, given = task.kernel, task.given
-        y = given.x.new_empty(*given.x.shape[:2], given.U.shape[1])
-        last, kept, projected = torch.empty_like(given.first), _room(task, trains), _project(task)
-        if kernel.normalized:
-            kept = kept._replace(normal_x=projected, deviations_x=_normalize(task, projected))
-        values = {
-            **_sizes(task, len(tasks), trains),
-            **_common(task),
-            **_stages(kernel, given.U, packing.forward_stage),
-            **_kept(kept),
-        }
-        calls.append((kernel.forward, {**values, "x": projected, "first": given.first, "y": y, "last": last}))
+        given = task.given
+        kept, last = _room(task, trains), torch.empty_like(given.first)
+        y = empty(*given.x.shape[:2], given.U.shape[1])
         results.append((y, last, kept))
-    native.together(calls)
+        common = {**_sizes(task, len(tasks), trains), **_common(task), **_kept(kept)}
+        stages = _stages(task.kernel, given.U, packing.forward_stage)
+        values.append({**common, **stages, "first": given.first, "y": y, "last": last})
+    weights = [packing.columns(task.given.W, task.given.U.shape[1]) for task in tasks]
+    for part in _parts(tasks[0].order):
+        calls = []
+        for task, result, w, fixed in zip(tasks, results, weights, values, strict=True):
+            x = _project(task, part, w, result[2])
+            calls.append((task.kernel.forward, {**fixed, "begin": part.begin, "end": part.end, "x": x}))
+        native.together(calls)
+    if not tasks[0].order.steps:  # no row has a step: the state stays
+        return [(y, task.given.first.clone(), kept) for task, (y, _, kept) in zip(tasks, results, strict=True)]
     return results
 
 
 def step_values(task: Task) -> dict[str, Any]:
     """The arguments of a loop of one step, by one thread, without x, the states and y."""
     stages = _stages(task.kernel, task.given.U, packing.forward_stage)
-    return {**_sizes(task, 2, False), **_common(task), **stages, **_kept(_room(task, False))}
-
-
-class _Back(NamedTuple):
-    """What a loop back fills."""
-
-    dx: Tensor  # (total, blocks, X, 16)
-    du: Tensor  # (total, blocks, E, 16), or dx itself
-    dlate: Tensor  # (factors, total, blocks, L / factors, 16)
-    dfirst: Tensor  # (S, B, H)
-    dvectors: Tensor  # (tiles, P, Hp)
-    dgains: Tensor  # (tiles, G, Hp)
+    return {**_sizes(task, 2, False), **_common(task), **stages, **_kept(_room(task, False)), "begin": 0, "end": 1}
 
 
 def backward(
     tasks: list[Task], kept: list[Kept], dy: list[Tensor], dlast: list[Tensor], wants_x: bool
 ) -> list[Gradients]:
     """Gradients of everything given, from those of each y and of each last state."""
-    backs, calls, rooms = [_back_room(task, d) for task, d in zip(tasks, dlast, strict=True)], [], []
-    for task, k, back, d in zip(tasks, kept, backs, dy, strict=True):
-        kernel, order, given = task
-        flow = empty(len(given.first), order.batch, _wide(given))
-        dfed = empty(order.batch, kernel.factors, _wide(given))
-        rooms += [flow, dfed]
-        values = {
+    backs = [Back(*parts, wants_x) for parts in zip(tasks, kept, dlast, strict=True)]
+    values = [
+        {
             **_sizes(task, len(tasks), True),
             **_common(task),
-            **_stages(kernel, given.U, packing.depth),
             **_kept(k),
+            **_stages(task.kernel, task.given.U, packing.depth),
         }
-        made = {"dx": back.dx, "du": back.du, "dlate": back.dlate, "dstate": back.dfirst}
-        made |= {"dvectors": back.dvectors, "dgains": back.dgains, "flow": flow, "dfed": dfed}
-        calls.append((kernel.backward, {**values, **made, "dy": d}))
-    native.together(calls)
-    return [_gradients(task, k, back, wants_x) for task, k, back in zip(tasks, kept, backs, strict=True)]
-
-
-def _gradients(task: Task, kept: Kept, back: _Back, wants_x: bool) -> Gradients:
-    """What is left after the loop: products over all steps."""
-    hidden = task.given.U.shape[1]
-    vectors, gains = back.dvectors.sum(0)[:, :hidden].contiguous(), back.dgains.sum(0)[:, :hidden].flatten()
-    b = None
-    if task.kernel.normalized:
-        b, gain_x = _unnormalize(task, kept, back.dx)
-        gains = torch.cat([gain_x, gains])
-    W, shift = _input_gradients(task, back.dx)
-    x = _x_gradient(task, back.dx) if wants_x else None
-    return Gradients(
-        x, W, shift if b is None else b, _recurrent_gradient(task, kept, back), vectors, gains, back.dfirst
-    )
+        | back.room()
+        | {"dy": d}
+        for task, k, back, d in zip(tasks, kept, backs, dy, strict=True)
+    ]
+    for part in reversed(_parts(tasks[0].order)):
+        calls = []
+        for task, back, fixed in zip(tasks, backs, values, strict=True):
+            now = {"begin": part.begin, "end": part.end, **back.begin(part)}
+            calls.append((task.kernel.backward, {**fixed, **now}))
+        native.together(calls)
+        for back in backs:
+            back.add(part)
+    return [back.found() for back in backs]
 
 
 def _wide(given: Given) -> int:
     """H filled up to a whole number of vectors."""
     return given.U.shape[1] + -given.U.shape[1] % packing.LANES
-
-
-def _back_room(task: Task, dlast: Tensor) -> _Back:
-    kernel, order, given = task
-    equation, rows, wide, tiles = kernel.equation, order.total + SPARE, _wide(given), (order.batch + 3) // 4
-    gates, late = len(equation.u_gates), len(equation.late)
-    same = equation.same and not kernel.normalized and not late
-    dx = empty(rows, len(equation.x_gates) * wide)
-    return _Back(
-        dx,
-        dx if same else empty(rows, (gates - late) * wide),
-        empty(kernel.factors, rows, late // max(kernel.factors, 1) * wide),
-        dlast.clone(memory_format=torch.contiguous_format),
-        given.x.new_zeros(tiles, len(given.vectors), wide),
-        given.x.new_zeros(tiles, gates if kernel.normalized else 0, wide),
-    )
 
 
 def _or_null(tensor: Tensor) -> Tensor | None:
@@ -193,7 +178,8 @@ def _room(task: Task, trains: bool) -> Kept:
     """Memory for what a pass leaves behind; in inference two steps take turns in it."""
     kernel, order, given = task
     wide = _wide(given)
-    steps = given.x.shape[0] * given.x.shape[1] if trains else 0  # pages that padding never touches cost nothing
+    places = given.x.shape[0] * given.x.shape[1]  # pages that padding never touches cost nothing
+    steps = places if trains else 0
     rows = steps + SPARE if trains else 2 * (order.batch + SPARE)
     gates = len(kernel.equation.u_gates) if kernel.normalized and trains else 0
     fed = kernel.factors + (1 if given.dropout.numel() else 0)
@@ -203,8 +189,8 @@ def _room(task: Task, trains: bool) -> Kept:
         empty(steps, kernel.kept, wide),
         empty(steps, gates, wide),
         empty(steps, gates),
-        empty(0),
-        empty(0),
+        empty(places, len(kernel.equation.x_gates) * wide) if kernel.normalized else empty(0),
+        empty(places, len(kernel.equation.x_gates)) if kernel.normalized else empty(0),
     )
 
 
@@ -215,13 +201,14 @@ def _sizes(task: Task, tasks: int, trains: bool) -> dict[str, int]:
     return {**sizes, "threads": threads, "by_units": by_units, "trains": int(trains)}
 
 
-OWN_CACHE = 600_000
+OWN_CACHE = 600_000  # bytes of U above which each thread should keep a part of it
+OWN_FIRST = 60_000  # the same where there are too few rows to share
 
 
 def _team(batch: int, gates: int, hidden: int) -> tuple[int, bool]:
     """How many threads run the loop, and whether each takes a part of the units instead of a part of the rows."""
     threads = torch.get_num_threads()
-    if 4 * gates * hidden * hidden > OWN_CACHE and hidden > 32:
+    if 4 * gates * hidden * hidden > (OWN_CACHE if batch > 4 else OWN_FIRST) and hidden > 32:
         return threads, True
     return min(threads, (batch + 3) // 4), False
 
@@ -260,112 +247,152 @@ def _threads(multiplications: int) -> int:
     return 1 if multiplications < 4_000_000 else torch.get_num_threads()
 
 
-def _project(task: Task) -> Tensor:
-    """W x + b of all steps, packed: ``(total, blocks, X, 16)``. Where it is normalised, b comes later."""
+def _project(task: Task, part: Part, weights: Tensor, kept: Kept) -> Tensor:
+    """W x + b of some steps, packed: ``(rows, blocks, X, 16)``; or W x normalised, to which b comes later."""
     kernel, order, given = task
-    hidden, features = given.U.shape[1], given.x.shape[2]
-    bias = packing.blocked(given.b, hidden)
-    out = empty(given.x.shape[0] * given.x.shape[1], len(bias))
+    features, rows = given.x.shape[2], part.last - part.first
+    bias = packing.blocked(given.b, given.U.shape[1])
+    out = kept.normal_x[part.first : part.last] if kernel.normalized else empty(rows, len(bias))
     native.products("times")(
-        rows=order.total,
+        rows=rows,
         depth=features,
         columns=len(bias),
-        threads=_threads(order.total * len(bias) * features),
+        threads=_threads(rows * len(bias) * features),
         a_stride=features,
         out_stride=len(bias),
         a=given.x,
-        packed=packing.columns(given.W, hidden),
+        packed=weights,
         bias=None if kernel.normalized else pad(bias, (0, len(bias) % 32)),
         out=out,
-        **{"from": order.index},
+        **{"from": order.index[part.first :]},
     )
+    if kernel.normalized:
+        native.products("normalize")(
+            rows=rows,
+            gates=len(kernel.equation.x_gates),
+            hidden=given.U.shape[1],
+            threads=_threads(16 * out.numel()),
+            values=out,
+            deviations=kept.deviations_x[part.first :],
+        )
     return out
 
 
-def _normalize(task: Task, projected: Tensor) -> Tensor:
-    gates, hidden, order = len(task.kernel.equation.x_gates), task.given.U.shape[1], task.order
-    deviations = empty(len(projected), gates)
-    threads = _threads(16 * projected.numel())
-    native.products("normalize")(
-        rows=order.total, gates=gates, hidden=hidden, threads=threads, values=projected, deviations=deviations
-    )
-    return deviations
+class Back:
+    """The gradients of one task, part after part: what its loop leaves, multiplied over the steps of each part."""
 
+    def __init__(self, task: Task, kept: Kept, dlast: Tensor, wants_x: bool) -> None:
+        self.task, self.kept = task, kept
+        kernel, order, given = task
+        gates, tiles, wide = len(kernel.equation.u_gates), (order.batch + 3) // 4, _wide(given)
+        self.dfirst = dlast.clone(memory_format=torch.contiguous_format)
+        self.dvectors = given.x.new_zeros(tiles, len(given.vectors), wide)
+        self.dgains = given.x.new_zeros(tiles, gates if kernel.normalized else 0, wide)
+        self.W, self.b, self.U = (torch.zeros_like(tensor) for tensor in (given.W, given.b, given.U))
+        self.gain_x = torch.zeros_like(given.b)
+        self.x: Tensor | None = None
+        if wants_x:
+            whole = order.total == given.x.shape[0] * given.x.shape[1]
+            self.x = torch.empty_like(given.x) if whole else torch.zeros_like(given.x)
+            self.weights = packing.depth(given.W, given.U.shape[1])
 
-def _unnormalize(task: Task, kept: Kept, dx: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn dx into the gradient of W x, in place, and return those of b and of the gains."""
-    kernel, order, given = task
-    gates, hidden = len(kernel.equation.x_gates), given.U.shape[1]
-    sums = dx.new_zeros(-(-order.total // 64), 2, dx.shape[1] // (gates * packing.LANES), gates, packing.LANES)
-    native.products("unnormalize")(
-        rows=order.total,
-        gates=gates,
-        hidden=hidden,
-        threads=_threads(16 * dx.numel()),
-        values=dx,
-        deviations=kept.deviations_x,
-        gains=packing.blocked(given.gains[: len(given.b)], hidden),
-        normal=kept.normal_x,
-        sums=sums,
-    )
-    shift, gain = sums.sum(0).transpose(1, 2).flatten(2)[:, :, :hidden].flatten(1)
-    return shift, gain
+    def room(self) -> dict[str, Tensor]:
+        """What the loop fills in all of its parts."""
+        kernel, order, given = self.task
+        flow, dfed = (
+            empty(len(given.first), order.batch, _wide(given)),
+            empty(order.batch, kernel.factors, _wide(given)),
+        )
+        made = {"dstate": self.dfirst, "dvectors": self.dvectors, "dgains": self.dgains}
+        return {**made, "flow": flow, "dfed": dfed}
 
+    def begin(self, part: Part) -> dict[str, Tensor]:
+        """What the loop fills in one part."""
+        kernel, given = self.task.kernel, self.task.given
+        equation, rows, wide = kernel.equation, part.last - part.first + SPARE, _wide(given)
+        early, late = len(equation.u_gates) - len(equation.late), len(equation.late)
+        self.dx = empty(rows, len(equation.x_gates) * wide)
+        self.du = self.dx if equation.same and not kernel.normalized and not late else empty(rows, early * wide)
+        self.dlate = empty(kernel.factors, rows, late // max(kernel.factors, 1) * wide)
+        return {"dx": self.dx, "du": self.du, "dlate": self.dlate}
 
-def _x_gradient(task: Task, dx: Tensor) -> Tensor:
-    """dx W, from the packed order back to the caller's."""
-    order, given = task.order, task.given
-    features, whole = given.x.shape[2], order.total == given.x.shape[0] * given.x.shape[1]
-    out = torch.empty_like(given.x) if whole else torch.zeros_like(given.x)
-    native.products("times")(
-        rows=order.total,
-        depth=dx.shape[1],
-        columns=features,
-        threads=_threads(order.total * features * dx.shape[1]),
-        a_stride=dx.shape[1],
-        out_stride=features,
-        a=dx,
-        packed=packing.depth(given.W, given.U.shape[1]),
-        out=out,
-        to=order.index,
-    )
-    return out
+    def add(self, part: Part) -> None:
+        """The products over the steps of a part."""
+        order, given = self.task.order, self.task.given
+        if self.task.kernel.normalized:
+            self._unnormalize(part)
+        x = given.x.view(-1, given.x.shape[2])  # for an axis of one step may have any stride
+        bias = torch.zeros_like(self.b) if self.task.kernel.normalized else self.b
+        self._add(part, self.dx, x, self.W, bias=bias, **{"from": order.index[part.first :]})
+        self._add_recurrent(part)
+        if self.x is not None:
+            native.products("times")(
+                rows=part.last - part.first,
+                depth=self.dx.shape[1],
+                columns=x.shape[1],
+                threads=_threads((part.last - part.first) * self.W.numel()),
+                a_stride=self.dx.shape[1],
+                out_stride=x.shape[1],
+                a=self.dx,
+                packed=self.weights,
+                out=self.x,
+                to=order.index[part.first :],
+            )
 
+    def found(self) -> Gradients:
+        """All gradients, when the first part is done."""
+        hidden = self.task.given.U.shape[1]
+        vectors = self.dvectors.sum(0)[:, :hidden].contiguous()
+        gains = self.dgains.sum(0)[:, :hidden].flatten()
+        if self.task.kernel.normalized:
+            gains = torch.cat([self.gain_x, gains])
+        return Gradients(self.x, self.W, self.b, self.U, vectors, gains, self.dfirst)
 
-def _input_gradients(task: Task, dx: Tensor) -> tuple[Tensor, Tensor]:
-    order, given = task.order, task.given
-    W, b = torch.zeros_like(given.W), torch.zeros_like(given.b)
-    rows = given.x.view(-1, given.x.shape[2])  # for an axis of one step may have any stride
-    _add_gradient(order.total, dx, rows, W, given.U.shape[1], bias=b, **{"from": order.index})
-    return W, b
+    def _add_recurrent(self, part: Part) -> None:
+        kernel, _, given = self.task
+        hidden, late, kept = given.U.shape[1], len(kernel.equation.late), self.kept
+        factors = kernel.factors
+        early, *others = self.U.split(
+            [len(self.U) - late * hidden, *[late // f * hidden for f in [factors] * factors]]
+        )
+        if len(early):
+            fed = kept.fed[:, factors] if given.dropout.numel() else kept.before[:, 0]
+            self._add(part, self.du, fed[part.first :], early)
+        for i, out in enumerate(others):
+            self._add(part, self.dlate[i], kept.fed[part.first :, i], out)
 
+    def _add(self, part: Part, d: Tensor, a: Tensor, out: Tensor, **more: Tensor) -> None:
+        """Out += the sum over rows of d^T a."""
+        hidden, rows = self.task.given.U.shape[1], part.last - part.first
+        native.products("gradient")(
+            rows=rows,
+            gates=len(out) // hidden,
+            hidden=hidden,
+            columns=out.shape[1],
+            threads=_threads(rows * out.numel()),
+            a_stride=a.stride(0),
+            d=d,
+            a=a,
+            out=out,
+            **more,
+        )
 
-def _recurrent_gradient(task: Task, kept: Kept, back: _Back) -> Tensor:
-    kernel, order, given = task
-    hidden, late = given.U.shape[1], len(kernel.equation.late)
-    U = torch.zeros_like(given.U)
-    early, *others = U.split(
-        [len(U) - late * hidden, *[late // f * hidden for f in [kernel.factors] * kernel.factors]]
-    )
-    if len(early):
-        fed = kept.fed[:, kernel.factors] if given.dropout.numel() else kept.before[:, 0]
-        _add_gradient(order.total, back.du, fed, early, hidden)
-    for i, out in enumerate(others):
-        _add_gradient(order.total, back.dlate[i], kept.fed[:, i], out, hidden)
-    return U
-
-
-def _add_gradient(rows: int, d: Tensor, a: Tensor, out: Tensor, hidden: int, **more: Tensor) -> None:
-    """Out += the sum over rows of d^T a."""
-    native.products("gradient")(
-        rows=rows,
-        gates=len(out) // hidden,
-        hidden=hidden,
-        columns=out.shape[1],
-        threads=_threads(rows * out.numel()),
-        a_stride=a.stride(0),
-        d=d,
-        a=a,
-        out=out,
-        **more,
-    )
+    def _unnormalize(self, part: Part) -> None:
+        """Turn dx into the gradient of W x, in place, and add to those of b and of the gains."""
+        kernel, _, given = self.task
+        rows, gates, hidden = part.last - part.first, len(kernel.equation.x_gates), given.U.shape[1]
+        sums = self.dx.new_zeros(-(-rows // 64), 2, _wide(given) // packing.LANES, gates, packing.LANES)
+        native.products("unnormalize")(
+            rows=rows,
+            gates=gates,
+            hidden=hidden,
+            threads=_threads(16 * self.dx.numel()),
+            values=self.dx,
+            deviations=self.kept.deviations_x[part.first :],
+            gains=packing.blocked(given.gains[: len(given.b)], hidden),
+            normal=self.kept.normal_x[part.first :],
+            sums=sums,
+        )
+        shift, gain = sums.sum(0).transpose(1, 2).flatten(2)[:, :, :hidden].flatten(1)
+        self.b += shift
+        self.gain_x += gain

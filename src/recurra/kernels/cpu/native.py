@@ -21,7 +21,7 @@ def _structure(name: str, numbers: str, pointers: str) -> type[ctypes.Structure]
 
 _Call = _structure(
     "Call",
-    "batch steps total hidden threads by_units trains",
+    "batch steps total hidden begin end threads by_units trains",
     "offsets index order x x_gains x_shifts early late vectors gains dropout keep first "
     "y last before fed kept normal deviations dy dx du dlate dstate dvectors dgains flow dfed",
 )

@@ -68,7 +68,7 @@ struct Gradient {
     float* bias;          // (gates * hidden,), zero at first, or null
 };
 
-constexpr int DEEP = 128;  // rows that are summed at a time
+constexpr int DEEP = 256;  // rows that are summed at a time
 constexpr int AHEAD = 24;   // rows that are fetched beforehand: each lies on another page
 
 // panel[pair][n][32] = a[n][columns of the pair], zeros past the last column

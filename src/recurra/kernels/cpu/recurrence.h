@@ -26,11 +26,12 @@
 
 struct Call {
     int64_t batch, steps, total, hidden;  // rows, steps of the longest row, sum of the lengths, H
+    int64_t begin, end;  // the steps to run now; x and its gradient have these steps only
     int64_t threads, by_units, trains;
     const int64_t* offsets;  // (steps + 1,): where the rows of a step begin in the packed order
     const int64_t* index;    // (total,): row of y (B*T, H) for each packed row
     const int64_t* order;    // (B,): the caller's row for each of ours
-    const float* x;          // (total, blocks, X, 16): W x + b; if NORMALIZED, W x normalised
+    const float* x;          // (rows now, blocks, X, 16): W x + b; if NORMALIZED, W x normalised
     const float* x_gains;    // (blocks, X, 16) or null, and what is added then: b
     const float* x_shifts;
     const float* early;      // U of the early gates, packed for forward or for backward
@@ -48,10 +49,10 @@ struct Call {
     float* normal;           // (total, G, Hp): normalised U h; (B, G, Hp) in inference; null if not NORMALIZED
     float* deviations;       // (total, G): 1 / standard deviation of U h
     const float* dy;         // (B*T, H)
-    float* dx;               // (total, blocks, X, 16)
-    float* du;               // (total, blocks, E, 16): of the early gates; is dx if SAME
-    float* dlate;            // (FACTORS, total + 8, blocks, L / FACTORS, 16)
-    float* dstate;           // (S, B, H): gradient of the last state in, of the first state out
+    float* dx;               // (rows now, blocks, X, 16)
+    float* du;               // (rows now, blocks, E, 16): of the early gates; is dx if SAME
+    float* dlate;            // (FACTORS, rows now + 8, blocks, L / FACTORS, 16)
+    float* dstate;           // (S, B, H): gradient of the state after `end` in, of the state before `begin` out
     float* dvectors;         // (tiles, P, Hp), zero at first
     float* dgains;           // (tiles, G, Hp), zero at first
     float* flow;             // (S, B, Hp): room for the gradient of the state
@@ -108,7 +109,7 @@ struct Loop {
         together(static_cast<int>(c.threads), [&](int index, int size) {
             bool apart = alone;
             Share s = share(index, size, apart);
-            for (int64_t step = 0; step < c.steps; step++) {
+            for (int64_t step = 0; step < c.end - c.begin; step++) {
                 if (!apart && meeting.parting) {
                     meeting.wait(s.meets);
                     apart = true;
@@ -156,8 +157,9 @@ struct Loop {
     static void forward(const Call& call) {
         Loop loop(call);
         if (STAGED) loop.room = static_cast<float*>(malloc(sizeof(float) * (call.batch + 8) * G * loop.Hp));
-        loop.begin();
-        loop.each_step([&](const Share& s, int64_t t) {
+        if (call.begin == 0) loop.begin();
+        loop.each_step([&](const Share& s, int64_t step) {
+            const int64_t t = call.begin + step;
             if constexpr (STAGED) loop.staged_step(s, t);
             else loop.plain_step(s, t);
             loop.meeting.wait(s.meets);
@@ -260,12 +262,15 @@ struct Loop {
 
     // Of one unit block, its gates or kept values stand side by side.
     int64_t place(int64_t t, int64_t row, int64_t n, int width) const { return ((c.offsets[t] + row) * blocks + n) * width * LANES; }
-    const float* x_of(int64_t t, int64_t row, int64_t n) const { return c.x + place(t, row, n, X); }
+    int64_t place_now(int64_t t, int64_t row, int64_t n, int width) const {
+        return place(t, row, n, width) - c.offsets[c.begin] * blocks * width * LANES;
+    }
+    const float* x_of(int64_t t, int64_t row, int64_t n) const { return c.x + place_now(t, row, n, X); }
     float* kept(int64_t t, int64_t row, int64_t n) const { return c.kept + place(t, row, n, KEPT); }
-    float* dx(int64_t t, int64_t row, int64_t n) const { return c.dx + place(t, row, n, X); }
-    float* du(int64_t t, int64_t row, int64_t n) const { return c.du + place(t, row, n, E); }
+    float* dx(int64_t t, int64_t row, int64_t n) const { return c.dx + place_now(t, row, n, X); }
+    float* du(int64_t t, int64_t row, int64_t n) const { return c.du + place_now(t, row, n, E); }
     float* dlate(int64_t t, int64_t row, int64_t n, int factor) const {
-        return c.dlate + factor * (c.total + 8) * blocks * LG * LANES + place(t, row, n, LG);
+        return c.dlate + factor * (c.offsets[c.end] - c.offsets[c.begin] + 8) * blocks * LG * LANES + place_now(t, row, n, LG);
     }
 
     // What U multiplies for the late gates.
@@ -288,7 +293,7 @@ struct Loop {
     void finish(int64_t t, int64_t row, int64_t n, const V* u) const {
         const int64_t at = n * LANES, packed = c.offsets[t] + row;
         const int lanes = width(n);
-        if (t + 1 < c.steps)
+        if (t + 1 < c.end)
             UNROLL for (int i = 0; i < X; i++) __builtin_prefetch(x_of(t + 1, row, n) + i * LANES);
         const Unit here = unit(t, row, n);
         V after[S], keeps[KEPT + 1];
@@ -317,7 +322,7 @@ struct Loop {
         for (int64_t row = 0; row < call.batch; row++)
             UNROLL for (int i = 0; i < S; i++)
                 __builtin_memcpy(loop.flow(i, row), call.dstate + (i * call.batch + call.order[row]) * call.hidden, size);
-        loop.each_step([&](const Share& s, int64_t step) { loop.step_back(s, call.steps - 1 - step); });
+        loop.each_step([&](const Share& s, int64_t step) { loop.step_back(s, call.end - 1 - step); });
         for (int64_t row = 0; row < call.batch; row++)
             UNROLL for (int i = 0; i < S; i++)
                 __builtin_memcpy(call.dstate + (i * call.batch + call.order[row]) * call.hidden, loop.flow(i, row), size);

@@ -1,0 +1,1 @@
+"""Programs that a section starts as processes of their own."""

@@ -1,0 +1,35 @@
+"""One file for each question; `SECTIONS` has them in the order in which they run and are printed."""
+
+from collections.abc import Callable
+
+from benchmarks.results import Section
+from benchmarks.sections import (
+    bidirectional,
+    busy,
+    compiling,
+    custom,
+    inference,
+    memory,
+    ragged,
+    streaming,
+    training,
+    zoo,
+)
+from benchmarks.timing import Effort
+
+__all__ = ["SECTIONS", "Say"]
+
+Say = Callable[[str], None]
+
+SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
+    "training": training.run,
+    "inference": inference.run,
+    "ragged": ragged.run,
+    "custom": custom.run,
+    "bidirectional": bidirectional.run,
+    "streaming": streaming.run,
+    "busy": busy.run,
+    "zoo": zoo.run,
+    "memory": memory.run,
+    "compiling": compiling.run,
+}
