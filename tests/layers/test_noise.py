@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from recurra import use_backend
 from recurra.errors import ConfigError
 from recurra.layers.noise import check_rate, draw_seed, dropped
 
@@ -117,3 +118,12 @@ def test_a_rate_is_a_number_below_one(p: object) -> None:
 def test_rates_may_be_whole_zero() -> None:
     assert check_rate("Dropout", 0) == 0.0
     assert not draws(0.0).any()
+
+
+@pytest.mark.parametrize("shape", [(7,), (64,), (3, 33)])
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.99])
+def test_compiled_bits_are_the_same(p: float, shape: tuple[int, ...]) -> None:
+    seed, step = torch.randint(2**31, (40,)), torch.arange(100).expand(40, 100)
+    with use_backend("reference"):
+        want = dropped(p, seed, step, shape)
+    assert torch.equal(dropped(p, seed, step, shape), want)

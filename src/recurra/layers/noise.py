@@ -7,11 +7,14 @@ batch, after saving and loading. The hash is the 32-bit mixer of Chris Wellons' 
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from recurra.errors import ConfigError
+from recurra.errors import BuildError, ConfigError
+from recurra.kernels import dispatch
+from recurra.kernels.cpu import fused, native
 
 __all__ = ["check_rate", "draw_seed", "dropped"]
 
@@ -34,9 +37,32 @@ def dropped(p: float, seed: Tensor, step: Tensor, shape: Sequence[int]) -> Tenso
     seed (B,), step (B,) or (B, T): which numbers to give.
     """
     start = _mix(seed.int().view(-1, *[1] * (step.dim() - 1)) ^ _mix(step.int()))
-    units = torch.arange(math.prod(shape), dtype=torch.int32, device=seed.device)
-    bits = _mix(start[..., None] ^ _mix(units + 1))
-    return (bits < int(p * 2**32) - 2**31).view(*step.shape, *shape)
+    units, limit = math.prod(shape), int(p * 2**32) - 2**31
+    if start.numel() * units > 4096 and _native(start):
+        return _drawn(start, units, limit).view(*step.shape, *shape)
+    bits = _mix(start[..., None] ^ _mix(torch.arange(units, dtype=torch.int32, device=seed.device) + 1))
+    return (bits < limit).view(*step.shape, *shape)
+
+
+def _native(start: Tensor) -> bool:
+    """Whether the same bits may come from compiled code: whole numbers, so they are the same to the last."""
+    plain = start.device.type == "cpu" and type(start) is Tensor and not fused.watched()
+    return plain and not dispatch.forced() and _compiles()
+
+
+@lru_cache(maxsize=1)
+def _compiles() -> bool:
+    try:
+        return native.products("noise") is not None
+    except BuildError:
+        return False
+
+
+def _drawn(start: Tensor, units: int, limit: int) -> Tensor:
+    out, starts = torch.empty(start.numel(), units, dtype=torch.bool), start.contiguous()
+    threads = torch.get_num_threads() if out.numel() > 1 << 18 else 1
+    native.products("noise")(rows=len(out), units=units, limit=limit, threads=threads, starts=starts, out=out)
+    return out
 
 
 def _mix(z: Tensor) -> Tensor:

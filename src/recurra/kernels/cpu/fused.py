@@ -20,7 +20,7 @@ from recurra.kernels.equation import trace
 from recurra.kernels.recurrence import Call, Cell, Pair, Weights, define
 from recurra.kernels.saving import save
 
-__all__ = ["accepts", "accepts_both", "kernel_of", "run", "run_both", "run_captured"]
+__all__ = ["accepts", "accepts_both", "kernel_of", "run", "run_both", "run_captured", "watched"]
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ def accepts(call: Call) -> str:
         return f"the fused kernel computes in float32, x is {x.dtype}"
     if _half(call) and torch_functions.kind(call.cell) == "lstm" and not torch_functions.accepts(call):
         return "torch's own LSTM multiplies in 16 bits, the fused kernel in 32"
-    if type(x) not in (Tensor, nn.Parameter) or _watched():
+    if type(x) not in (Tensor, nn.Parameter) or watched():
         return "the fused kernel takes plain tensors, outside of compilers, torch.func and forward-mode gradients"
     try:
         kernel_of(call.cell)
@@ -86,7 +86,7 @@ def _half(call: Call) -> bool:
     return call.x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
 
 
-def _watched() -> bool:
+def watched() -> bool:
     """Whether a compiler, a transform of torch.func or forward-mode differentiation wants to see the operations."""
     transformed = torch._C._functorch.peek_interpreter_stack() is not None
     return torch.compiler.is_compiling() or transformed or forward_ad._current_level >= 0

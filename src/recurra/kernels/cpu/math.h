@@ -36,6 +36,14 @@ static inline V only(V value, int count) {
     return kept;
 }
 
+// The sum of all lanes, by halves.
+static inline float sum(V v) {
+    v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15);
+    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return v[0] + v[1];
+}
+
 // NaN passes through: a comparison with NaN is false, so the second argument, which may be NaN, is taken.
 static inline V maximum(V a, V b) { V larger = choose(a > b, a, b); return choose(a != a, a, larger); }
 static inline V minimum(V a, V b) { V smaller = choose(a < b, a, b); return choose(a != a, a, smaller); }

@@ -30,6 +30,7 @@ _Normal = _structure("Normal", "rows gates hidden threads", "values deviations g
 _PRODUCTS = {
     "times": _structure("Times", "rows depth columns threads a_stride out_stride", "a from packed bias out to"),
     "gradient": _structure("Gradient", "rows gates hidden columns threads a_stride", "d a from out bias"),
+    "noise": _structure("Noise", "rows units limit threads", "starts out"),
     "normalize": _Normal,
     "unnormalize": _Normal,
     "pack_columns": _Pack,

@@ -182,9 +182,7 @@ template <class F>
 static float sum_of(const Normal& n, const F& f) {
     V total = {};
     for (int64_t b = 0; b < blocks_of(n.hidden); b++) total += only(f(b), lanes(n.hidden - b * LANES));
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += total[i];
-    return sum;
+    return sum(total);
 }
 
 template <class F>
@@ -235,8 +233,7 @@ extern "C" void unnormalize(const Normal* call) {
                     plain += scaled;
                     along += scaled * v_;
                 }
-                float mean = 0, slope = 0;
-                for (int i = 0; i < LANES; i++) { mean += plain[i] / n.hidden; slope += along[i] / n.hidden; }
+                const float mean = sum(plain) / n.hidden, slope = sum(along) / n.hidden;
                 const float scale = n.deviations[row * n.gates + g];
                 for (int64_t b = 0; b < blocks; b++) {
                     const V scaled = load(d + b * stride) * load(n.gains + b * stride + g * LANES);
@@ -261,4 +258,36 @@ extern "C" void run_together(const Link* links, int64_t count) {
 // One after another.
 extern "C" void run_chain(const Link* links, int64_t count) {
     for (int64_t i = 0; i < count; i++) links[i].function(links[i].call);
+}
+
+struct Noise {
+    int64_t rows, units, limit, threads;
+    const int32_t* starts;  // (rows,)
+    uint8_t* out;           // (rows, units): 1 where the hash is below the limit
+};
+
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint8_t Bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+static Bits mix(Bits z) {
+    z ^= z >> 16;
+    z *= 0x7feb352du;
+    z ^= z >> 15;
+    z *= 0x846ca68bu;
+    return z ^ (z >> 16);
+}
+
+// The hash of recurra.layers.noise, whose bits these are.
+extern "C" void noise(const Noise* call) {
+    const Noise& n = *call;
+    together(static_cast<int>(n.threads < n.rows ? n.threads : n.rows), [&](int index, int size) {
+        const Bits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+        for (int64_t row = n.rows * index / size; row < n.rows * (index + 1) / size; row++)
+            for (int64_t unit = 0; unit < n.units; unit += LANES) {
+                const Bits hash = mix(static_cast<uint32_t>(n.starts[row]) ^ mix(lane + static_cast<uint32_t>(unit + 1)));
+                const I signed_hash = (I)hash;
+                const Bytes below = __builtin_convertvector(-(signed_hash < static_cast<int32_t>(n.limit)), Bytes);
+                __builtin_memcpy(n.out + row * n.units + unit, &below, lanes(n.units - unit));
+            }
+    });
 }

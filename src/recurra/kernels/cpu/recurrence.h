@@ -240,9 +240,7 @@ struct Loop {
     float sum_of(const float* u, const F& f) const {
         V total = {};
         for (int64_t n = 0; n < blocks; n++) total += only(f(load(u + n * LANES)), width(n));
-        float sum = 0;
-        for (int i = 0; i < LANES; i++) sum += total[i];
-        return sum;
+        return sum(total);
     }
 
     struct Unit {
@@ -454,8 +452,7 @@ struct Loop {
             plain += scaled;
             along += scaled * v;
         }
-        float mean = 0, slope = 0;
-        for (int i = 0; i < LANES; i++) { mean += plain[i] / H; slope += along[i] / H; }
+        const float mean = sum(plain) / H, slope = sum(along) / H;
         const float scale = c.deviations[(c.offsets[t] + row) * G + g];
         for (int64_t n = 0; n < blocks; n++) {
             const V v = load(normal + n * LANES), scaled = load(d + n * stride) * load(gain + n * LANES);
