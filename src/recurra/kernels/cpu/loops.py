@@ -202,7 +202,7 @@ def _sizes(task: Task, tasks: int, trains: bool) -> dict[str, int]:
 
 
 OWN_CACHE = 600_000  # bytes of U above which each thread should keep a part of it
-OWN_FIRST = 60_000  # the same where there are too few rows to share
+OWN_FIRST = 40_000  # the same where there are too few rows to share
 
 
 def _team(batch: int, gates: int, hidden: int) -> tuple[int, bool]:

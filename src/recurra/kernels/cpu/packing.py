@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from recurra.kernels.cpu import native
+from recurra.kernels.cpu.memory import empty_whole
 
 __all__ = ["LANES", "Order", "blocked", "columns", "depth", "forward_stage", "order_of", "padded"]
 
@@ -65,7 +66,7 @@ def forward_stage(U: Tensor, hidden: int) -> Tensor:
 def columns(weights: Tensor, hidden: int, width: int = 2) -> Tensor:
     """``(G*H, n)`` for a (.., n) times its transpose: ``(vectors / width, n, width, 16)``, vectors (blocks, G)."""
     gates, vectors = len(weights) // hidden, len(weights) // hidden * -(-hidden // LANES)
-    out = weights.new_empty(-(-vectors // width), weights.shape[1], width, LANES)
+    out = empty_whole(-(-vectors // width), weights.shape[1], width, LANES)
     native.products("pack_columns")(
         gates=gates, hidden=hidden, columns=weights.shape[1], width=width, to=out, **{"from": weights}
     )
@@ -75,7 +76,7 @@ def columns(weights: Tensor, hidden: int, width: int = 2) -> Tensor:
 def depth(weights: Tensor, hidden: int) -> Tensor:
     """``(G*H, n)`` for a (.., blocks, G, 16) times it: ``(n / 32, blocks * G * 16, 32)``."""
     gates, rows = len(weights) // hidden, len(weights) // hidden * -(-hidden // LANES) * LANES
-    out = weights.new_empty(-(-weights.shape[1] // (2 * LANES)), rows, 2 * LANES)
+    out = empty_whole(-(-weights.shape[1] // (2 * LANES)), rows, 2 * LANES)
     native.products("pack_depth")(
         gates=gates, hidden=hidden, columns=weights.shape[1], width=2, to=out, **{"from": weights}
     )
