@@ -118,3 +118,18 @@ def test_a_wrong_state_is_refused_as_by_a_call() -> None:
     layer = LSTM(3, 5)
     with pytest.raises(StateError, match="expected a state of"):
         layer.trace(torch.randn(2, 4, 3), layer.initial_state(3))
+
+
+def test_what_vectors_alone_give_is_traced_for_every_row() -> None:
+    class Slow(Gated):
+        """h' = h + sigmoid(v) * tanh(W x + U h + b): the step is a number of each unit."""
+
+        gates = ("a",)
+        vectors = ("v",)
+
+        def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
+            step = torch.sigmoid(p.v)
+            return State(h=s.h + step * torch.tanh(x.a + u.a))
+
+    found = Slow(3, 5).trace(torch.randn(2, 7, 3))
+    assert {name: tuple(value.shape) for name, value in found.items()} == {"step": (2, 7, 5), "h": (2, 7, 5)}

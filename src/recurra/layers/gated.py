@@ -185,6 +185,7 @@ class Gated(Recurrent):
             x_t = split(self.x_gates, projected[:, t])
             u_t = multiply(self, x_t, state, weights, None)
             seen, state = _locals_of(self.equation, x_t, u_t, state, named(self.vectors, weights.vectors))
+            seen = {name: value.expand_as(state[0]) for name, value in seen.items()}  # also what vectors alone give
             steps.append({**seen, **state._asdict()})
         found = steps[0] if steps else {}
         return {name: ragged.blank(torch.stack([s[name] for s in steps], 1), checked) for name in found}

@@ -17,7 +17,8 @@ class GRU(Gated):
         n  = tanh(W_n x + b_n + r * (U_n h + c_n))
         h' = (1 - z) * n + z * h
 
-    Deviation: the paper resets h before the product, ``U_n (r * h)``, which two matrix stages a step would need.
+    Deviation: the paper resets h before the product, ``U_n (r * h)``, a second stage in every step; that is
+    `recurra.zoo.ResetBeforeGRU`.
     """
 
     gates = ("r", "z", "n")
