@@ -232,6 +232,8 @@ class LastAtT(Sound):
 class ReversesPadding(Bidirectional):
     """The way back begins with the padding."""
 
+    skips_padding = False
+
     def sequence(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
         y, ahead = self.ahead(x, state[0], lengths)
         z, back = self.back(x.flip(1), state[1])

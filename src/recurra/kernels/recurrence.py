@@ -73,10 +73,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class Call:
-    """One run of the loop over a batch; the value that every variant takes."""
+    """One run of the loop over a batch; the value that every variant takes.
+
+    Padding in x may hold anything and is never read; padding in y is zero.
+    """
 
     cell: Cell
-    x: Tensor  # (B, T, F), zero in the padding
+    x: Tensor  # (B, T, F)
     state: Any  # the cell's State of (B, H)
     weights: Weights
     lengths: Tensor | None = None  # (B,) on the CPU
@@ -177,10 +180,11 @@ def define(call: Call) -> tuple[Tensor, Any]:
     if call.backwards:
         y, state = define(forwards(call))
         return ragged.reverse(y, call.lengths), state
-    projected = project(call.cell, call.x, call.weights)
+    projected = project(call.cell, ragged.blank(call.x, call.lengths), call.weights)
     if call.x.shape[1] == 0:
         return projected.new_zeros(len(projected), 0, call.weights.U.shape[1]) + projected.sum(), call.state
-    return unroll(call, projected)
+    y, state = unroll(call, projected)
+    return ragged.blank(y, call.lengths), state
 
 
 def unroll(call: Call, projected: Tensor) -> tuple[Tensor, Any]:

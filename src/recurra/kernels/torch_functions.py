@@ -1,5 +1,6 @@
 """The recurrence by torch's own lstm, gru and rnn functions: oneDNN on the CPU, cuDNN on CUDA."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -52,10 +53,11 @@ def run(call: Call) -> tuple[Tensor, Any]:
         return ragged.reverse(y, call.lengths), state
     if call.lengths is None:
         return _segment(call, call.x, call.state, None)
-    ends = cuts(call.lengths)
-    if ends == [call.x.shape[1]]:
-        return _segment(call, call.x, call.state, call.lengths)
-    return _sorted(call, call.lengths, ends)
+    lengths, ends = call.lengths, cuts(call.lengths)
+    call = replace(call, x=ragged.blank(call.x, lengths))
+    whole = ends == [call.x.shape[1]]
+    y, state = _segment(call, call.x, call.state, lengths) if whole else _sorted(call, lengths, ends)
+    return ragged.blank(y, lengths), state
 
 
 def cuts(lengths: Tensor) -> list[int]:

@@ -30,6 +30,7 @@ class Recurrent(nn.Module, ABC):
     """
 
     causal: bool = True
+    skips_padding: bool = False  # whether `sequence` itself never reads padding, and leaves zeros there
     input_shape: tuple[int, ...] | None = None
     output_shape: tuple[int, ...] | None = None
 
@@ -46,7 +47,10 @@ class Recurrent(nn.Module, ABC):
 
     @abstractmethod
     def sequence(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
-        """All steps: ``x (B, T, *F)``, zero in the padding, lengths checked. Padding in y may hold anything."""
+        """All steps: ``x (B, T, *F)``, zero in the padding, lengths checked. Padding in y may hold anything.
+
+        With ``skips_padding`` padding in x holds anything, and y must be zero there.
+        """
 
     def forward(
         self, x: Tensor, state: Any = None, lengths: Tensor | list[int] | None = None
@@ -62,7 +66,7 @@ class Recurrent(nn.Module, ABC):
         """
         x, state, checked = self.prepare(x, state, lengths)
         y, state = self.sequence(x, state, checked)
-        return ragged.blank(y, checked), state
+        return (y if self.skips_padding else ragged.blank(y, checked)), state
 
     def renew(self, state: Any) -> Any:
         """The same memory with new dropout masks, for truncated backpropagation: once for each window."""
@@ -77,14 +81,14 @@ class Recurrent(nn.Module, ABC):
     def prepare(
         self, x: Tensor, state: Any = None, lengths: Tensor | list[int] | None = None
     ) -> tuple[Tensor, Any, Tensor | None]:
-        """Check what a caller gave: x with its padding blanked, the state to begin with, and lengths on the CPU."""
+        """Check what a caller gave: x as `sequence` takes it, the state to begin with, and lengths on the CPU."""
         self.check_input(x)
         checked = None if lengths is None else ragged.check(lengths, x.shape[0], x.shape[1])
         if state is None:
             state = self.initial_state(x.shape[0], x)
         else:
             self.check_state(state, x)
-        return ragged.blank(x, checked), state, checked
+        return (x if self.skips_padding else ragged.blank(x, checked)), state, checked
 
     def check_input(self, x: Tensor) -> None:
         """Raise ShapeError or DtypeError if ``x`` is not a batch of sequences for this layer."""

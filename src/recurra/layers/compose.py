@@ -49,6 +49,7 @@ class Stack(Recurrent):
         self.layers = nn.ModuleList(layers)
         self.input_shape = next((x.input_shape for x in layers if x.input_shape is not None), None)
         self.output_shape = shape
+        self.skips_padding = bool(layers)  # as each layer does for itself
         self.causal = all(layer.causal for layer in layers)
 
     def __iter__(self) -> Iterator[Any]:
@@ -127,6 +128,7 @@ class Bidirectional(Recurrent):
     """
 
     causal = False
+    skips_padding = True  # as both directions do for themselves
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class Gated(Recurrent):
     Shapes: x ``(B, T, input_size)`` -> y ``(B, T, hidden_size)``.
     """
 
+    skips_padding = True
     gates: tuple[str, ...]
     state: tuple[str, ...] = ("h",)
     vectors: tuple[str, ...] = ()
@@ -179,7 +180,7 @@ class Gated(Recurrent):
         """
         x, state, checked = self.prepare(x, state, lengths)
         weights = self.weights()
-        projected = project(self, x, weights)
+        projected = project(self, ragged.blank(x, checked), weights)
         steps: list[dict[str, Tensor]] = []
         for t in range(x.shape[1]):
             x_t = split(self.x_gates, projected[:, t])

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from recurra import lengths as ragged
 from recurra import tree
 from recurra.errors import BuildError, EquationError, RecurraError
 from recurra.kernels import torch_functions
@@ -227,7 +226,6 @@ def _differentiable(
     state = tree.State(**dict(zip(cell.state, given.first.unbind(0), strict=True)))
     with torch.autocast("cpu", enabled=False):
         y, last = define(Call(cell, given.x, state, weights, lengths, dropout, keep, backwards))
-    y = ragged.blank(y, lengths)
     inputs = [tensor for tensor, wants in zip(given, wanted, strict=True) if wants]
     outputs = (y, torch.stack(tuple(last)))
     found = iter(torch.autograd.grad(outputs, inputs, flows, create_graph=True, allow_unused=True))

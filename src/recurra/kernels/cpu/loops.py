@@ -102,7 +102,7 @@ def _parts(order: Order) -> list[Part]:
 
 
 def forward(tasks: list[Task], trains: bool) -> list[tuple[Tensor, Tensor, Kept]]:
-    """For each task y ``(B, T, H)``, where padding holds anything, the last state, and what `backward` needs.
+    """For each task y ``(B, T, H)``, zero in the padding, the last state, and what `backward` needs.
 
     The loops of several tasks run at the same time, a thread each.
     """
@@ -111,6 +111,8 @@ def forward(tasks: list[Task], trains: bool) -> list[tuple[Tensor, Tensor, Kept]
         given = task.given
         kept, last = _room(task, trains), torch.empty_like(given.first)
         y = empty(*given.x.shape[:2], given.U.shape[1])
+        if task.order.total < len(y) * y.shape[1]:
+            y.zero_()
         results.append((y, last, kept))
         common = {**_sizes(task, len(tasks), trains), **_common(task), **_kept(kept)}
         stages = _stages(task.kernel, given.U, packing.forward_stage)
@@ -289,7 +291,7 @@ class Back:
         self.dvectors = given.x.new_zeros(tiles, len(given.vectors), wide)
         self.dgains = given.x.new_zeros(tiles, gates if kernel.normalized else 0, wide)
         self.W, self.b, self.U = (torch.zeros_like(tensor) for tensor in (given.W, given.b, given.U))
-        self.gain_x = torch.zeros_like(given.b)
+        self.gain_x = torch.zeros_like(given.b) if kernel.normalized else given.gains
         self.x: Tensor | None = None
         if wants_x:
             whole = order.total == given.x.shape[0] * given.x.shape[1]
@@ -322,7 +324,7 @@ class Back:
         if self.task.kernel.normalized:
             self._unnormalize(part)
         x = given.x.view(-1, given.x.shape[2])  # for an axis of one step may have any stride
-        bias = torch.zeros_like(self.b) if self.task.kernel.normalized else self.b
+        bias = None if self.task.kernel.normalized else self.b
         self._add(part, self.dx, x, self.W, bias=bias, **{"from": order.index[part.first :]})
         self._add_recurrent(part)
         if self.x is not None:
@@ -342,10 +344,14 @@ class Back:
     def found(self) -> Gradients:
         """All gradients, when the first part is done."""
         hidden = self.task.given.U.shape[1]
-        vectors = self.dvectors.sum(0)[:, :hidden].contiguous()
-        gains = self.dgains.sum(0)[:, :hidden].flatten()
+        vectors, gains = (
+            self.task.given.vectors,
+            self.task.given.gains,
+        )  # without numbers, these are their gradients
+        if vectors.numel():
+            vectors = self.dvectors.sum(0)[:, :hidden].contiguous()
         if self.task.kernel.normalized:
-            gains = torch.cat([self.gain_x, gains])
+            gains = torch.cat([self.gain_x, self.dgains.sum(0)[:, :hidden].flatten()])
         return Gradients(self.x, self.W, self.b, self.U, vectors, gains, self.dfirst)
 
     def _add_recurrent(self, part: Part) -> None:
@@ -361,7 +367,7 @@ class Back:
         for i, out in enumerate(others):
             self._add(part, self.dlate[i], kept.fed[part.first :, i], out)
 
-    def _add(self, part: Part, d: Tensor, a: Tensor, out: Tensor, **more: Tensor) -> None:
+    def _add(self, part: Part, d: Tensor, a: Tensor, out: Tensor, **more: Tensor | None) -> None:
         """Out += the sum over rows of d^T a."""
         hidden, rows = self.task.given.U.shape[1], part.last - part.first
         native.products("gradient")(

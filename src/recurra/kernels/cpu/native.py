@@ -10,27 +10,25 @@ from recurra.kernels.cpu import build, emit, openmp
 
 __all__ = ["Function", "load_loops", "products", "together"]
 
-_WHOLE, _POINTER = ctypes.c_int64, ctypes.c_void_p
+_POINTER = ctypes.c_void_p
 
 
-def _structure(name: str, numbers: str, pointers: str) -> type[ctypes.Structure]:
-    """A struct of int64 numbers, then of pointers, in the order of the C declaration."""
-    fields = [(n, _WHOLE) for n in numbers.split()] + [(n, _POINTER) for n in pointers.split()]
-    return type(name, (ctypes.Structure,), {"_fields_": fields})
+def _structure(numbers: str, pointers: str) -> dict[str, int]:
+    """A struct of int64 numbers, then of pointers, in the order of the C declaration, all zero."""
+    return dict.fromkeys(f"{numbers} {pointers}".split(), 0)
 
 
 _Call = _structure(
-    "Call",
     "batch steps total hidden begin end threads by_units trains",
     "offsets index order x x_gains x_shifts early late vectors gains dropout keep first "
     "y last before fed kept normal deviations dy dx du dlate dstate dvectors dgains flow dfed",
 )
-_Pack = _structure("Pack", "gates hidden columns width", "from to")
-_Normal = _structure("Normal", "rows gates hidden threads", "values deviations gains normal sums")
+_Pack = _structure("gates hidden columns width", "from to")
+_Normal = _structure("rows gates hidden threads", "values deviations gains normal sums")
 _PRODUCTS = {
-    "times": _structure("Times", "rows depth columns threads a_stride out_stride", "a from packed bias out to"),
-    "gradient": _structure("Gradient", "rows gates hidden columns threads a_stride", "d a from out bias"),
-    "noise": _structure("Noise", "rows units limit threads", "starts out"),
+    "times": _structure("rows depth columns threads a_stride out_stride", "a from packed bias out to"),
+    "gradient": _structure("rows gates hidden columns threads a_stride", "d a from out bias"),
+    "noise": _structure("rows units limit threads", "starts out"),
     "normalize": _Normal,
     "unnormalize": _Normal,
     "pack_columns": _Pack,
@@ -41,13 +39,21 @@ _PRODUCTS = {
 class Function:
     """A C function of one structure, called with numbers and tensors by name; None is a null pointer."""
 
-    def __init__(self, library: ctypes.CDLL, name: str, structure: type[ctypes.Structure]) -> None:
+    def __init__(self, library: ctypes.CDLL, name: str, structure: dict[str, int]) -> None:
         self.native, self.structure = getattr(library, name), structure
-        self.native.argtypes, self.native.restype = [ctypes.POINTER(structure)], None
+        self.native.argtypes, self.native.restype = [_POINTER], None
+        self._words = ctypes.c_int64 * len(structure)
 
-    def fill(self, **values: Any) -> ctypes.Structure:
-        """The structure; whoever keeps it keeps the tensors too."""
-        return self.structure(**{k: v.data_ptr() if isinstance(v, Tensor) else v for k, v in values.items()})
+    def fill(self, **values: Any) -> "ctypes.Array[ctypes.c_int64]":
+        """The structure, a word a field; whoever keeps it keeps the tensors too."""
+        words = {**self.structure, **values}
+        if len(words) > len(self.structure):
+            raise TypeError(f"{self.native.__name__} has no {sorted(set(words) - set(self.structure))}")
+        return self._words(*[v.data_ptr() if isinstance(v, Tensor) else v or 0 for v in words.values()])
+
+    def place(self, name: str) -> int:
+        """Which word of the structure a field is."""
+        return list(self.structure).index(name)
 
     def __call__(self, **values: Any) -> None:
         self.native(self.fill(**values))
@@ -59,7 +65,7 @@ class _Link(ctypes.Structure):
     _fields_ = [("function", _POINTER), ("call", _POINTER)]
 
 
-def links(calls: list[tuple[Function, ctypes.Structure]]) -> Any:
+def links(calls: "list[tuple[Function, ctypes.Array[ctypes.c_int64]]]") -> Any:
     """An array of calls for `chain` and `together`."""
     made = [_Link(ctypes.cast(f.native, _POINTER), ctypes.cast(ctypes.byref(c), _POINTER)) for f, c in calls]
     return (_Link * len(made))(*made)

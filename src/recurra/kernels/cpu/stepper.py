@@ -29,7 +29,7 @@ class Chain:
     def __init__(self, batch: int, features: int) -> None:
         self.batch, self.x, self.y = batch, torch.zeros(batch, features), torch.zeros(batch, features)
         self.states: list[Tensor] = []
-        self._calls: list[tuple[native.Function, ctypes.Structure]] = []
+        self._calls: list[tuple[native.Function, ctypes.Array[ctypes.c_int64]]] = []
         self._alive: list[Any] = [self.x]  # structures hold addresses only
 
     def add_cell(self, kernel: Kernel, weights: Weights) -> None:
@@ -58,7 +58,7 @@ class Chain:
 
     def __call__(self, x: Tensor) -> Tensor:
         """One step: x ``(B, F)``, float32 and contiguous, in; y out. There are no checks here."""
-        self._first.a = x.data_ptr()
+        self._first[self._place] = x.data_ptr()
         self._run(self._links, self._count)
         return self.y
 
@@ -66,6 +66,7 @@ class Chain:
         """All is added: the calls become one."""
         self._links, self._count, self._run = native.links(self._calls), len(self._calls), native.chain()
         self._first: Any = self._calls[0][1]
+        self._place = self._calls[0][0].place("a")
 
     def _below(self) -> Tensor:
         return self.y if self._calls else self.x
