@@ -22,6 +22,7 @@ STEPS = 7  # that the check compares
 # How a time step can be given to a stream: from the stream and x (1, F), the call to time. It answers H numbers.
 WAYS: dict[str, Callable[[Stream, Tensor], Callable[[], Any]]] = {
     "push(tensor)": lambda stream, x: partial(stream.push, x),
+    "step(tensor)": lambda stream, x: partial(stream.step, x),
 }
 
 ABOUT = """

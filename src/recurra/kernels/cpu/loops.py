@@ -343,11 +343,8 @@ class Back:
 
     def found(self) -> Gradients:
         """All gradients, when the first part is done."""
-        hidden = self.task.given.U.shape[1]
-        vectors, gains = (
-            self.task.given.vectors,
-            self.task.given.gains,
-        )  # without numbers, these are their gradients
+        given, hidden = self.task.given, self.task.given.U.shape[1]
+        vectors, gains = torch.empty_like(given.vectors), torch.empty_like(given.gains)
         if vectors.numel():
             vectors = self.dvectors.sum(0)[:, :hidden].contiguous()
         if self.task.kernel.normalized:

@@ -88,7 +88,8 @@ static void pack_rows(const Gradient& g, int64_t begin, int64_t deep, float* pan
 // Sixteen rows of the result, in two tiles of eight: the units of one block and gate.
 static void gradient_rows(const Gradient& g, int64_t block, int64_t gate, int64_t begin, int64_t deep,
                           const float* panel) {
-    const int64_t unit = block * LANES, first = gate * g.hidden + unit, stride = blocks_of(g.hidden) * g.gates * LANES;
+    const int64_t unit = block * LANES, first = gate * g.hidden + unit;
+    const int64_t stride = blocks_of(g.hidden) * g.gates * LANES;
     const float* from = g.d + begin * stride + (block * g.gates + gate) * LANES;
     float column[DEEP * LANES];
     V total = {};
@@ -115,8 +116,8 @@ static void gradient_rows(const Gradient& g, int64_t block, int64_t gate, int64_
         }
 }
 
-// out = sum over n of d[n]^T a[n], bias = sum over n of d[n]. Threads take rows of the result, so that every sum has
-// one order.
+// out = sum over n of d[n]^T a[n], bias = sum over n of d[n]. Threads take rows of the result, so that every sum
+// has one order.
 extern "C" void gradient(const Gradient* call) {
     const Gradient& g = *call;
     const int64_t all = g.gates * blocks_of(g.hidden), pairs = (g.columns + PAIR - 1) / PAIR;
@@ -190,7 +191,8 @@ static void each_chunk(const Normal& n, const F& f) {
     constexpr int64_t CHUNK = 64;
     const int64_t chunks = (n.rows + CHUNK - 1) / CHUNK;
     together(static_cast<int>(n.threads < chunks ? n.threads : chunks), [&](int index, int size) {
-        for (int64_t i = index; i < chunks; i += size) f(i, i * CHUNK, i * CHUNK + CHUNK < n.rows ? i * CHUNK + CHUNK : n.rows);
+        for (int64_t i = index; i < chunks; i += size)
+            f(i, i * CHUNK, i * CHUNK + CHUNK < n.rows ? i * CHUNK + CHUNK : n.rows);
     });
 }
 
@@ -226,7 +228,8 @@ extern "C" void unnormalize(const Normal* call) {
                 const float* v = n.normal + row * blocks * stride + g * LANES;
                 V plain = {}, along = {};
                 for (int64_t b = 0; b < blocks; b++) {
-                    const V d_ = load(d + b * stride), v_ = load(v + b * stride), scaled = d_ * load(n.gains + b * stride + g * LANES);
+                    const V d_ = load(d + b * stride), v_ = load(v + b * stride);
+                    const V scaled = d_ * load(n.gains + b * stride + g * LANES);
                     float *s = shift + b * stride + g * LANES, *a = gain + b * stride + g * LANES;
                     store(s, load(s) + d_);
                     store(a, load(a) + d_ * v_);
@@ -237,7 +240,8 @@ extern "C" void unnormalize(const Normal* call) {
                 const float scale = n.deviations[row * n.gates + g];
                 for (int64_t b = 0; b < blocks; b++) {
                     const V scaled = load(d + b * stride) * load(n.gains + b * stride + g * LANES);
-                    store(d + b * stride, only(scale * (scaled - mean - load(v + b * stride) * slope), lanes(n.hidden - b * LANES)));
+                    const V plain = scale * (scaled - mean - load(v + b * stride) * slope);
+                    store(d + b * stride, only(plain, lanes(n.hidden - b * LANES)));
                 }
             }
     });
@@ -284,7 +288,8 @@ extern "C" void noise(const Noise* call) {
         const Bits lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
         for (int64_t row = n.rows * index / size; row < n.rows * (index + 1) / size; row++)
             for (int64_t unit = 0; unit < n.units; unit += LANES) {
-                const Bits hash = mix(static_cast<uint32_t>(n.starts[row]) ^ mix(lane + static_cast<uint32_t>(unit + 1)));
+                const Bits units = lane + static_cast<uint32_t>(unit + 1);
+                const Bits hash = mix(static_cast<uint32_t>(n.starts[row]) ^ mix(units));
                 const I signed_hash = (I)hash;
                 const Bytes below = __builtin_convertvector(-(signed_hash < static_cast<int32_t>(n.limit)), Bytes);
                 __builtin_memcpy(n.out + row * n.units + unit, &below, lanes(n.units - unit));

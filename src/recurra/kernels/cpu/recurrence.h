@@ -15,9 +15,9 @@
 // spent on padding and memory is read in the order in which it lies. Inside, a row of H units has room for a whole
 // number of vectors, Hp; lanes past H hold numbers that nobody reads, and zeros where a product would read them.
 //
-// For each block of sixteen units the product h U of all gates stays in registers, and the equation is applied to it
-// there. Threads share the work by rows, without ever waiting, or by units, so that each keeps its part of U in its
-// own cache, and meet once a step; see Meeting for what happens on a busy machine.
+// For each block of sixteen units the product h U of all gates stays in registers, and the equation is applied to
+// it there. Threads share the work by rows, without ever waiting, or by units, so that each keeps its part of U in
+// its own cache, and meet once a step; see Meeting for what happens on a busy machine.
 #pragma once
 #include <stdlib.h>
 
@@ -88,7 +88,7 @@ struct Loop {
     int width(int64_t n) const { return static_cast<int>(H - n * LANES < LANES ? H - n * LANES : LANES); }
 
     // Packed rows while a gradient is wanted; else two steps take turns.
-    int64_t slot(int64_t t, int64_t row) const { return trains ? c.offsets[t] + row : (t & 1) * (c.batch + 8) + row; }
+    int64_t slot(int64_t t, int64_t row) const { return row + (trains ? c.offsets[t] : (t & 1) * (c.batch + 8)); }
     float* before(int64_t t, int64_t row) const { return c.before + slot(t, row) * S * Hp; }
     float* fed(int64_t t, int64_t row, int which) const { return c.fed + slot(t, row) * fed_width + which * Hp; }
     float* product_row(int64_t t, int64_t row) const {
@@ -123,7 +123,8 @@ struct Loop {
     template <class F>
     void each_tile(const Share& s, int64_t t, const F& f) const {
         const int64_t rows = count(t);
-        for (int64_t row = s.tile * tile; row < rows; row += s.every * tile) f(row, rows - row < tile ? rows - row : tile);
+        for (int64_t row = s.tile * tile; row < rows; row += s.every * tile)
+            f(row, rows - row < tile ? rows - row : tile);
     }
 
     template <class F>
@@ -136,7 +137,8 @@ struct Loop {
 
     // The product of one stage: `packed` holds COUNT gates; f(row, block, gates) takes what came out.
     template <int COUNT, int BLOCKS, class F>
-    void stage(const Share& s, int64_t t, const float* rows, int64_t stride, const float* packed, const F& f) const {
+    void stage(const Share& s, int64_t t, const float* rows, int64_t stride, const float* packed,
+               const F& f) const {
         for (int64_t n = s.from; n < s.to; n += BLOCKS)
             each_tile(s, t, [&](int64_t row, int64_t live) {
                 tiled(live, [&](auto size) {
@@ -170,9 +172,10 @@ struct Loop {
     void begin() const {
         for (int64_t row = 0; row < c.batch; row++)
             UNROLL for (int i = 0; i < S; i++) {
-                const float* from = c.first + (i * c.batch + c.order[row]) * H;
-                if (row >= count(0)) __builtin_memcpy(c.last + (i * c.batch + c.order[row]) * H, from, sizeof(float) * H);
-                else __builtin_memcpy(before(0, row) + i * Hp, from, sizeof(float) * H);
+                const int64_t place = (i * c.batch + c.order[row]) * H;
+                const float* from = c.first + place;
+                float* to = row < count(0) ? before(0, row) + i * Hp : c.last + place;
+                if (to != from) __builtin_memcpy(to, from, sizeof(float) * H);
                 if (i == 0 && c.dropout && row < count(0))
                     for (int64_t h = 0; h < H; h++) fed(0, row, FACTORS)[h] = from[h] * c.dropout[row * Hp + h];
             }
@@ -187,7 +190,8 @@ struct Loop {
     }
 
     void plain_step(const Share& s, int64_t t) const {
-        if constexpr (E > 0) early_products(s, t, [&](int64_t row, int64_t n, const V* u) { finish(t, row, n, u); });
+        if constexpr (E > 0)
+            early_products(s, t, [&](int64_t row, int64_t n, const V* u) { finish(t, row, n, u); });
         else each_unit(s, t, [&](int64_t row, int64_t n) { finish(t, row, n, nullptr); });
     }
 
@@ -199,8 +203,9 @@ struct Loop {
         if constexpr (L > 0) {
             each_unit(s, t, [&](int64_t row, int64_t n) { feed(t, row, n); });
             meeting.wait(s.meets);
-            UNROLL for (int f = 0; f < FACTORS; f++)
-                stage<LG, NL>(s, t, fed(t, 0, f), fed_width, c.late + f * ((blocks + NL - 1) / NL * NL) * LG * H * LANES,
+            const int64_t packed = (blocks + NL - 1) / NL * NL * LG * H * LANES;
+            for (int f = 0; f < FACTORS; f++)
+                stage<LG, NL>(s, t, fed(t, 0, f), fed_width, c.late + f * packed,
                               [&](int64_t row, int64_t n, const V* u) {
                                   UNROLL for (int g = 0; g < LG; g++)
                                       store(product_row(t, row) + (E + f * LG + g) * Hp + n * LANES, u[g]);
@@ -251,15 +256,19 @@ struct Loop {
         Unit here;
         UNROLL for (int i = 0; i < X; i++) here.x[i] = load(x_of(t, row, n) + i * LANES);
         if constexpr (Cell::NORMALIZED)
-            UNROLL for (int i = 0; i < X; i++)
-                here.x[i] = here.x[i] * load(c.x_gains + (n * X + i) * LANES) + load(c.x_shifts + (n * X + i) * LANES);
+            UNROLL for (int i = 0; i < X; i++) {
+                const int64_t at = (n * X + i) * LANES;
+                here.x[i] = here.x[i] * load(c.x_gains + at) + load(c.x_shifts + at);
+            }
         UNROLL for (int i = 0; i < S; i++) here.s[i] = load(before(t, row) + i * Hp + n * LANES);
         UNROLL for (int i = 0; i < P; i++) here.p[i] = load(c.vectors + i * Hp + n * LANES);
         return here;
     }
 
     // Of one unit block, its gates or kept values stand side by side.
-    int64_t place(int64_t t, int64_t row, int64_t n, int width) const { return ((c.offsets[t] + row) * blocks + n) * width * LANES; }
+    int64_t place(int64_t t, int64_t row, int64_t n, int width) const {
+        return ((c.offsets[t] + row) * blocks + n) * width * LANES;
+    }
     int64_t place_now(int64_t t, int64_t row, int64_t n, int width) const {
         return place(t, row, n, width) - c.offsets[c.begin] * blocks * width * LANES;
     }
@@ -268,7 +277,8 @@ struct Loop {
     float* dx(int64_t t, int64_t row, int64_t n) const { return c.dx + place_now(t, row, n, X); }
     float* du(int64_t t, int64_t row, int64_t n) const { return c.du + place_now(t, row, n, E); }
     float* dlate(int64_t t, int64_t row, int64_t n, int factor) const {
-        return c.dlate + factor * (c.offsets[c.end] - c.offsets[c.begin] + 8) * blocks * LG * LANES + place_now(t, row, n, LG);
+        const int64_t rows = c.offsets[c.end] - c.offsets[c.begin] + 8;
+        return c.dlate + factor * rows * blocks * LG * LANES + place_now(t, row, n, LG);
     }
 
     // What U multiplies for the late gates.
@@ -306,7 +316,8 @@ struct Loop {
             UNROLL for (int i = 0; i < S; i++) store(before(t + 1, row) + i * Hp + at, after[i]);
             if (c.dropout) store(fed(t + 1, row, FACTORS) + at, after[0] * load(c.dropout + row * Hp + at));
         } else {
-            UNROLL for (int i = 0; i < S; i++) store(c.last + (i * c.batch + c.order[row]) * H + at, after[i], lanes);
+            UNROLL for (int i = 0; i < S; i++)
+                store(c.last + (i * c.batch + c.order[row]) * H + at, after[i], lanes);
         }
         if (trains)
             UNROLL for (int i = 0; i < Cell::KEPT_FORWARD; i++) store(kept(t, row, n) + i * LANES, keeps[i]);
@@ -319,12 +330,14 @@ struct Loop {
         const int64_t size = sizeof(float) * call.hidden;
         for (int64_t row = 0; row < call.batch; row++)
             UNROLL for (int i = 0; i < S; i++)
-                __builtin_memcpy(loop.flow(i, row), call.dstate + (i * call.batch + call.order[row]) * call.hidden, size);
+                __builtin_memcpy(loop.flow(i, row), loop.dstate(i, row), size);
         loop.each_step([&](const Share& s, int64_t step) { loop.step_back(s, call.end - 1 - step); });
         for (int64_t row = 0; row < call.batch; row++)
             UNROLL for (int i = 0; i < S; i++)
-                __builtin_memcpy(call.dstate + (i * call.batch + call.order[row]) * call.hidden, loop.flow(i, row), size);
+                __builtin_memcpy(loop.dstate(i, row), loop.flow(i, row), size);
     }
+
+    float* dstate(int i, int64_t row) const { return c.dstate + (i * c.batch + c.order[row]) * H; }
 
     float* flow(int i, int64_t row) const { return c.flow + (i * c.batch + row) * Hp; }
 
@@ -357,8 +370,8 @@ struct Loop {
                     constexpr int R = decltype(size)::value;
                     V sum[R * 2];
                     const float* first = rows + row * depth;
-                    products<R, 2>([&](int r, int64_t k) { return first[r * depth + k]; }, packed + n * depth * LANES,
-                                   depth, sum);
+                    const float* columns = packed + n * depth * LANES;
+                    products<R, 2>([&](int r, int64_t k) { return first[r * depth + k]; }, columns, depth, sum);
                     for (int r = 0; r < live; r++)
                         for (int j = 0; j < 2 && n + j < s.to; j++) f(row + r, n + j, sum[r * 2 + j]);
                 });
@@ -447,7 +460,8 @@ struct Loop {
         float* dgain = c.dgains + (row / tile * G + g) * Hp;
         V plain = {}, along = {};
         for (int64_t n = 0; n < blocks; n++) {
-            const V v = only(load(normal + n * LANES), width(n)), scaled = load(d + n * stride) * load(gain + n * LANES);
+            const V v = only(load(normal + n * LANES), width(n));
+            const V scaled = load(d + n * stride) * load(gain + n * LANES);
             add(dgain + n * LANES, load(d + n * stride) * v);
             plain += scaled;
             along += scaled * v;
