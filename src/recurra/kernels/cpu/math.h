@@ -37,11 +37,16 @@ static inline V only(V value, int count) {
 }
 
 // The sum of all lanes, by halves.
+typedef float Half __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float Quarter __attribute__((vector_size(16), aligned(4), may_alias));
 static inline float sum(V v) {
-    v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15);
-    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return v[0] + v[1];
+    Half halves[2];
+    Quarter quarters[2];
+    __builtin_memcpy(halves, &v, sizeof v);
+    const Half half = halves[0] + halves[1];
+    __builtin_memcpy(quarters, &half, sizeof half);
+    const Quarter quarter = quarters[0] + quarters[1];
+    return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
 }
 
 // NaN passes through: a comparison with NaN is false, so the second argument, which may be NaN, is taken.
@@ -50,8 +55,8 @@ static inline V minimum(V a, V b) { V smaller = choose(a < b, a, b); return choo
 static inline V absolute(V x) { return as_float(as_bits(x) & 0x7fffffff); }
 static inline V signum(V x) { return choose(x > 0.0f, splat(1), choose(x < 0.0f, splat(-1), x)); }
 
-// Four operations that AVX-512 has instructions for (written as such: the header of its intrinsics takes a fifth of a
-// second to compile). NaN stays NaN in `between`.
+// Four operations that AVX-512 has instructions for (written as such: the header of its intrinsics takes a fifth of
+// a second to compile). NaN stays NaN in `between`.
 #ifdef __AVX512F__
 static inline V between(V x, float low, float high) {
     V value;

@@ -82,7 +82,7 @@ struct Loop {
     explicit Loop(const Call& call)
         : c(call), H(call.hidden), blocks((H + LANES - 1) / LANES), Hp(blocks * LANES),
           fed_width((FACTORS + (call.dropout ? 1 : 0)) * Hp), tile(call.batch >= 8 * call.threads ? 8 : 4),
-          trains(call.trains) {}
+          trains(call.trains), meeting{call.batch * G * H * H / (25 * (call.threads > 0 ? call.threads : 1))} {}
 
     int64_t count(int64_t t) const { return t < c.steps ? c.offsets[t + 1] - c.offsets[t] : 0; }
     int width(int64_t n) const { return static_cast<int>(H - n * LANES < LANES ? H - n * LANES : LANES); }

@@ -19,11 +19,13 @@ static inline void rest() {
 #endif
 }
 
-// A thread that waits spins first, then gives its core away. If the others do not come for a millisecond, the cores
-// are busy with something else, and from then on the members of the team should part: `parting` is decided by the
-// last to arrive, so that all of them see the same after a meeting.
+// A thread that waits spins first, then gives its core away. If the others do not come for much longer than their
+// work takes, the cores are busy with something else (or two threads of the team have been put on one), and from then
+// on the members of the team should part: `parting` is decided by the last to arrive, so that all of them see the
+// same after a meeting.
 struct Meeting {
-    static constexpr int64_t PATIENCE = 1000000, MEMORY = 300000000;  // nanoseconds
+    static constexpr int64_t PATIENCE = 30000, MEMORY = 300000000;  // nanoseconds
+    int64_t work;  // nanoseconds that a member needs between two meetings, rather more than less
     int arrived = 0, round = 0;
     bool late = false, parting = false;
 
@@ -41,10 +43,10 @@ struct Meeting {
         }
         int64_t since = 0;
         for (int turn = 0; __atomic_load_n(&round, __ATOMIC_ACQUIRE) == mine; turn++) {
-            if (turn < 2000) { rest(); continue; }
+            if (turn < 400) { rest(); continue; }
             sched_yield();
             if (!since) since = nanoseconds();
-            else if (nanoseconds() - since > PATIENCE) __atomic_store_n(&late, true, __ATOMIC_RELAXED);
+            else if (nanoseconds() - since > PATIENCE + 4 * work) __atomic_store_n(&late, true, __ATOMIC_RELAXED);
         }
     }
 
