@@ -59,7 +59,7 @@ def test_train_evaluate_generate_predict_explain(call, run: Path, text: Path) ->
     assert [answer and answer["text"] for answer in answers] == ["Double trouble", None, "Fire burn"]
     code, out, _ = call("predict", run, stdin="Double trouble\n\nFire burn\n")
     assert len(out.splitlines()) == 3
-    assert "LSTM(8 -> 8) on B=2, T=16: torch ran" in call("explain", run)[1]
+    assert "LSTM(8 -> 8) on B=2, T=16: fused ran" in call("explain", run)[1]
 
 
 def test_generate_carries_its_memory(call, run: Path) -> None:
