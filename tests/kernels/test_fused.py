@@ -419,3 +419,10 @@ def test_functions_are_accurate_and_keep_the_ends(
     torch.testing.assert_close(y[:9].double(), want[:9], rtol=1e-6, atol=1e-37, equal_nan=True)
     error = ((y.double() - want).abs() / want.abs().clamp(min=1e-37))[16:]
     assert float(error.max()) < ulps * 2**-24 * 1.01, f"{float(error.max()) * 2**24:.2f} ulp"
+
+
+def test_memory_may_come_back_while_it_is_given_out() -> None:
+    """The collector may free a tensor inside `empty` itself: giving it back must not wait for the lock."""
+    tensor = memory.empty(memory.SMALL)
+    with memory._lock:
+        del tensor

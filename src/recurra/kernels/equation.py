@@ -94,9 +94,9 @@ class Equation:
 
     @property
     def same(self) -> bool:
-        """Whether x and u have the same gradient, as when the equation only reads x + u."""
+        """Whether x and u have the same gradient, as when one stage only reads x + u."""
         gates, gradients = len(self.x_gates), self.backward.outputs
-        return self.x_gates == self.u_gates and gradients[:gates] == gradients[gates : 2 * gates]
+        return self.x_gates == self.u_gates and not self.late and gradients[:gates] == gradients[gates : 2 * gates]
 
 
 def _same(a: Any, b: Any) -> bool:

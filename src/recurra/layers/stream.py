@@ -29,8 +29,9 @@ class Stream:
     anew, for some rows if a mask ``(B,)`` says so. Raises NotCausalError for a layer that needs the future.
 
     Cells, readouts and stacks of them, in float32 on the processor, run as one native call a step, on weights that
-    were packed when the stream began; weights that change are packed again at the next push. `explain` says whether
-    that is so.
+    were packed when the stream began. Weights changed in place, as optimizers and load_state_dict do, are packed
+    again at the next push; after anything else (``p.data = ...``, a number of the cell) begin a new stream.
+    `explain` says whether a push is native.
     """
 
     def __init__(self, layer: Recurrent, batch: int = 1) -> None:

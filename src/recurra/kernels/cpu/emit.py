@@ -55,7 +55,7 @@ def cell(equation: Equation, name: str, normalized: bool) -> str:
         inner = save(equation.inner, equation.inner_backward)
         functions += [_inner(equation, inner, kept), _inner_backward(equation, inner, kept, early)]
         kept, factors = kept + len(inner.kept), len(equation.inner.outputs)
-    same = equation.same and not normalized and not equation.late
+    same = equation.same and not normalized
     return f"""// {name}
 struct Cell {{
     static constexpr int X = {len(equation.x_gates)}, E = {early}, L = {len(equation.late)}, FACTORS = {factors};

@@ -53,7 +53,7 @@ class Kept(NamedTuple):
 
     before: Tensor  # (total, S, Hp): the state before each step
     fed: Tensor  # (total, D, Hp): what U multiplies where it is not h
-    values: Tensor  # (total, K, Hp)
+    values: Tensor  # (total, blocks, K, 16)
     normal: Tensor  # (total, G, Hp): normalised U h
     deviations: Tensor  # (total, G)
     normal_x: Tensor  # (total, blocks, X, 16): normalised W x
@@ -61,11 +61,11 @@ class Kept(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Of a call's tensors; None where nobody asked."""
+    """Of a call's tensors; x has None where nobody asked."""
 
     x: Tensor | None
-    W: Tensor | None
-    b: Tensor | None
+    W: Tensor
+    b: Tensor
     U: Tensor
     vectors: Tensor
     gains: Tensor
@@ -114,14 +114,14 @@ def forward(tasks: list[Task], trains: bool) -> list[tuple[Tensor, Tensor, Kept]
         if task.order.total < len(y) * y.shape[1]:
             y.zero_()
         results.append((y, last, kept))
-        common = {**_sizes(task, len(tasks), trains), **_common(task), **_kept(kept)}
+        common = {**_sizes(task, len(tasks) > 1, trains), **_common(task), **_kept(kept)}
         stages = _stages(task.kernel, given.U, packing.forward_stage)
         values.append({**common, **stages, "first": given.first, "y": y, "last": last})
-    weights = [packing.columns(task.given.W, task.given.U.shape[1]) for task in tasks]
+    weights = [(packing.columns(g.W, g.U.shape[1]), packing.blocked(g.b, g.U.shape[1])) for _, _, g in tasks]
     for part in _parts(tasks[0].order):
         calls = []
-        for task, result, w, fixed in zip(tasks, results, weights, values, strict=True):
-            x = _project(task, part, w, result[2])
+        for task, result, packed, fixed in zip(tasks, results, weights, values, strict=True):
+            x = _project(task, part, packed, result[2])
             calls.append((task.kernel.forward, {**fixed, "begin": part.begin, "end": part.end, "x": x}))
         native.together(calls)
     if not tasks[0].order.steps:  # no row has a step: the state stays
@@ -132,7 +132,14 @@ def forward(tasks: list[Task], trains: bool) -> list[tuple[Tensor, Tensor, Kept]
 def step_values(task: Task) -> dict[str, Any]:
     """The arguments of a loop of one step, by one thread, without x, the states and y."""
     stages = _stages(task.kernel, task.given.U, packing.forward_stage)
-    return {**_sizes(task, 2, False), **_common(task), **stages, **_kept(_room(task, False)), "begin": 0, "end": 1}
+    return {
+        **_sizes(task, True, False),
+        **_common(task),
+        **stages,
+        **_kept(_room(task, False)),
+        "begin": 0,
+        "end": 1,
+    }
 
 
 def backward(
@@ -142,7 +149,7 @@ def backward(
     backs = [Back(*parts, wants_x) for parts in zip(tasks, kept, dlast, strict=True)]
     values = [
         {
-            **_sizes(task, len(tasks), True),
+            **_sizes(task, len(tasks) > 1, True),
             **_common(task),
             **_kept(k),
             **_stages(task.kernel, task.given.U, packing.depth),
@@ -196,9 +203,9 @@ def _room(task: Task, trains: bool) -> Kept:
     )
 
 
-def _sizes(task: Task, tasks: int, trains: bool) -> dict[str, int]:
+def _sizes(task: Task, one_thread: bool, trains: bool) -> dict[str, int]:
     order, hidden = task.order, task.given.U.shape[1]
-    threads, by_units = (1, False) if tasks > 1 else _team(order.batch, len(task.given.U) // hidden, hidden)
+    threads, by_units = (1, False) if one_thread else _team(order.batch, len(task.given.U) // hidden, hidden)
     sizes = {"batch": order.batch, "steps": order.steps, "total": order.total, "hidden": hidden}
     return {**sizes, "threads": threads, "by_units": by_units, "trains": int(trains)}
 
@@ -249,11 +256,11 @@ def _threads(multiplications: int) -> int:
     return 1 if multiplications < 4_000_000 else torch.get_num_threads()
 
 
-def _project(task: Task, part: Part, weights: Tensor, kept: Kept) -> Tensor:
+def _project(task: Task, part: Part, packed: tuple[Tensor, Tensor], kept: Kept) -> Tensor:
     """W x + b of some steps, packed: ``(rows, blocks, X, 16)``; or W x normalised, to which b comes later."""
     kernel, order, given = task
     features, rows = given.x.shape[2], part.last - part.first
-    bias = packing.blocked(given.b, given.U.shape[1])
+    weights, bias = packed
     out = kept.normal_x[part.first : part.last] if kernel.normalized else empty(rows, len(bias))
     native.products("times")(
         rows=rows,
@@ -264,7 +271,7 @@ def _project(task: Task, part: Part, weights: Tensor, kept: Kept) -> Tensor:
         out_stride=len(bias),
         a=given.x,
         packed=weights,
-        bias=None if kernel.normalized else pad(bias, (0, len(bias) % 32)),
+        bias=None if kernel.normalized else pad(bias, (0, -len(bias) % 32)),
         out=out,
         **{"from": order.index[part.first :]},
     )
@@ -301,10 +308,8 @@ class Back:
     def room(self) -> dict[str, Tensor]:
         """What the loop fills in all of its parts."""
         kernel, order, given = self.task
-        flow, dfed = (
-            empty(len(given.first), order.batch, _wide(given)),
-            empty(order.batch, kernel.factors, _wide(given)),
-        )
+        flow = empty(len(given.first), order.batch, _wide(given))
+        dfed = empty(order.batch, kernel.factors, _wide(given))
         made = {"dstate": self.dfirst, "dvectors": self.dvectors, "dgains": self.dgains}
         return {**made, "flow": flow, "dfed": dfed}
 
@@ -314,7 +319,7 @@ class Back:
         equation, rows, wide = kernel.equation, part.last - part.first + SPARE, _wide(given)
         early, late = len(equation.u_gates) - len(equation.late), len(equation.late)
         self.dx = empty(rows, len(equation.x_gates) * wide)
-        self.du = self.dx if equation.same and not kernel.normalized and not late else empty(rows, early * wide)
+        self.du = self.dx if equation.same and not kernel.normalized else empty(rows, early * wide)
         self.dlate = empty(kernel.factors, rows, late // max(kernel.factors, 1) * wide)
         return {"dx": self.dx, "du": self.du, "dlate": self.dlate}
 

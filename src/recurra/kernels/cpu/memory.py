@@ -7,6 +7,7 @@ call of about the same size.
 
 import math
 import weakref
+from collections import deque
 from threading import Lock
 
 import numpy as np
@@ -19,6 +20,7 @@ SMALL = 1 << 15  # floats: below, the system has its own way to use memory again
 MOST = 1 << 27  # floats that may wait: 512 MiB
 HUGE = 1 << 19  # floats in a huge page
 
+_returned: deque[np.ndarray] = deque()  # blocks that came back since the last call
 _waiting: list[np.ndarray] = []
 _lock = Lock()
 
@@ -46,24 +48,22 @@ def empty_whole(*shape: int) -> Tensor:
 
 def _lent(block: np.ndarray, begin: int, shape: tuple[int, ...]) -> Tensor:
     view = block[begin : begin + math.prod(shape)]
-    weakref.finalize(view, _give, block).atexit = False  # torch lets go of the view with the last tensor on it
+    # Torch lets go of the view with the last tensor on it, at any moment, also while this thread holds the lock: to
+    # append is all that may be done then.
+    weakref.finalize(view, _returned.append, block).atexit = False
     return torch.from_numpy(view).view(shape)
 
 
 def _take(size: int) -> np.ndarray:
-    """The smallest block that waits and fits without much waste, or a new one."""
+    """The smallest block that waits and fits without much waste, or a new one; the oldest go if too many wait."""
     with _lock:
+        while _returned:
+            _waiting.append(_returned.popleft())
+        while sum(map(len, _waiting)) > MOST:
+            _waiting.pop(0)
         fitting = [(len(block), i) for i, block in enumerate(_waiting) if size <= len(block) <= 2 * size]
         if fitting:
             return _waiting.pop(min(fitting)[1])
     grain = max(1, 1 << size.bit_length() - 5)  # a little more, so that the next call of nearly this size fits
     raw = np.empty(-(-size // grain) * grain + 16, np.float32)
     return raw[-(raw.ctypes.data // 4) % 16 :]  # at a multiple of 64 bytes
-
-
-def _give(block: np.ndarray) -> None:
-    """A block whose tensors are gone; the oldest ones go when too many wait."""
-    with _lock:
-        _waiting.append(block)
-        while sum(map(len, _waiting)) > MOST:
-            _waiting.pop(0)

@@ -63,21 +63,9 @@ def loop(
 
 
 @loop.register_fake
-def _(
-    x: Tensor,
-    W: Tensor,
-    b: Tensor,
-    U: Tensor,
-    vectors: Tensor,
-    gains: Tensor,
-    first: Tensor,
-    dropout: Tensor,
-    keep: Tensor,
-    lengths: Tensor | None,
-    name: str,
-    backwards: bool,
-    trains: bool,
-) -> Any:
+def _(*arguments: Any) -> Any:
+    x, _, _, U, _, _, first, dropout, _ = arguments[: len(Given._fields)]
+    *_, name, _, trains = arguments
     batch, time, hidden = x.shape[0], x.shape[1], U.shape[1]
     y, last = x.new_empty(batch, time, hidden), torch.empty_like(first)
     if not trains:
@@ -116,15 +104,7 @@ def loop_back(
 
 
 @loop_back.register_fake
-def _(
-    dy: Tensor,
-    dlast: Tensor,
-    given: list[Tensor],
-    kept: list[Tensor],
-    lengths: Tensor | None,
-    name: str,
-    backwards: bool,
-) -> Any:
+def _(dy: Tensor, dlast: Tensor, given: list[Tensor], *_: Any) -> Any:
     return tuple(torch.empty_like(tensor) for tensor in given[:7])
 
 
