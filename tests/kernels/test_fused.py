@@ -64,7 +64,7 @@ def answer(run: Any, cell: Gated, dtype: torch.dtype, made: dict[str, Any]) -> l
     cell = copy.deepcopy(cell).to(dtype)
     x = made["x"].to(dtype).requires_grad_()
     first = tree.map(lambda leaf: leaf.to(dtype).requires_grad_(), made["first"])
-    keep = None if made["keep"] is None else tree.map(lambda leaf: leaf.to(dtype), made["keep"])
+    keep = made["keep"] and tree.map(lambda k: k if k.dtype == torch.bool else k.to(dtype), made["keep"])
     dropout = None if made["dropout"] is None else made["dropout"].to(dtype)
     call = Call(cell, x, first, cell.weights(), made["lengths"], dropout, keep)
     y, last = run(call)
@@ -88,7 +88,7 @@ def make(cell: Gated, batch: int, time: int, kind: str) -> dict[str, Any]:
         made["lengths"] = torch.randint(0, time + 1, (batch,), generator=generator)
     if kind == "noise":
         made["dropout"] = (random(batch, size) > 0) * 1.25
-        made["keep"] = State(**{name: (random(batch, time, size) > 0.5) * 1.0 for name in cell.state})
+        made["keep"] = State(**{name: random(batch, time, size) > 0.5 for name in cell.state})
     if kind == "share":
         made["keep"] = State(
             **{name: torch.full((1, 1, 1), 0.1 * (i + 1)) for i, name in enumerate(cell.state[:states])}
@@ -226,6 +226,16 @@ def test_it_runs_for_a_cell_never_seen_before_and_shows_its_code() -> None:
 def test_refusals_say_why(change: Any, reason: str) -> None:
     cell, x = change(PeepholeLSTM(3, 5), torch.randn(2, 4, 3))
     assert reason in fused.accepts(Call(cell, x, cell.initial_state(2, x), cell.weights()))
+
+
+def test_a_share_of_its_own_for_each_unit_is_refused() -> None:
+    cell, x = LSTM(3, 5), torch.randn(2, 4, 3)
+    for keep in (
+        State(h=torch.rand(2, 4, 5), c=torch.rand(2, 4, 5)),
+        State(h=torch.rand(2, 4, 5) > 0.5, c=torch.rand(1)),
+    ):
+        call = Call(cell, x, cell.initial_state(2, x), cell.weights(), keep=keep)
+        assert "keeps whole units, or the same share of all" in fused.accepts(call)
 
 
 @pytest.mark.parametrize("kind", ["plain", "ragged"])

@@ -8,7 +8,7 @@ operation that mixes units, or that is not in the table, is refused with its nam
 import inspect
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from itertools import accumulate, pairwise
 from types import MethodType
 from typing import Any
@@ -92,7 +92,7 @@ class Equation:
         same = all(_same(getattr(cell, name, None), value) for name, value in self.reads)
         return same and all(_same(look(), value) for look, value in self.around)
 
-    @property
+    @cached_property
     def same(self) -> bool:
         """Whether x and u have the same gradient, as when one stage only reads x + u."""
         gates, gradients = len(self.x_gates), self.backward.outputs

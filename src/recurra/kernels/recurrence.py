@@ -84,7 +84,7 @@ class Call:
     weights: Weights
     lengths: Tensor | None = None  # (B,) on the CPU
     dropout: Tensor | None = None  # (B, H) multiplies h before U
-    keep: Any = None  # State of (B, T, H) or (1, 1, 1): the share of the old state kept
+    keep: Any = None  # State of booleans (B, T, H), or of shares (1, 1, 1): what of the old state is kept
     backwards: bool = False  # read each row from its last valid step to its first; y stays where its x is
 
     def __str__(self) -> str:
@@ -161,8 +161,8 @@ def advance(cell: Cell, projected: Tensor, state: Any, weights: Weights, dropout
 
 
 def keep_some(keep: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Zoneout: ``keep`` is 1 where a unit keeps its value, 0 where it moves on, a share in evaluation."""
-    return keep * before + (1 - keep) * after
+    """Zoneout: ``keep`` is true where a unit keeps its value, in evaluation the share of it that is kept."""
+    return torch.where(keep, before, after) if keep.dtype == torch.bool else keep * before + (1 - keep) * after
 
 
 def forwards(call: Call) -> Call:

@@ -99,11 +99,15 @@ class Recurrent(nn.Module, ABC):
         if x.dim() < 3 or (shape is not None and tuple(x.shape[2:]) != shape):
             hint = "; add a batch axis with x.unsqueeze(0)" if shape and tuple(x.shape[1:]) == shape else ""
             raise ShapeError(f"{name}: expected x of shape ({want}), got {tuple(x.shape)}{hint}")
-        own = next((p.dtype for p in self.parameters() if p.is_floating_point()), x.dtype)
+        own = self._dtype(x)
         if x.dtype != own and not (torch.is_autocast_enabled(x.device.type) and x.is_floating_point()):
             raise DtypeError(
                 f"{name}: expected x of {own} as the layer's parameters, got {x.dtype}; use x.to({own})"
             )
+
+    def _dtype(self, x: Tensor) -> torch.dtype:
+        """The type of the layer's numbers; without any, that of x."""
+        return next((p.dtype for p in self.parameters() if p.is_floating_point()), x.dtype)
 
     def check_state(self, state: Any, x: Tensor) -> None:
         """Raise StateError if ``state`` does not have the structure, sizes, dtype and device of this layer's."""

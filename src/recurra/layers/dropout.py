@@ -153,13 +153,13 @@ class Zoneout(Recurrent):
         return state._replace(seed=draw_seed(len(state.seed), state.seed))
 
     def _keep(self, state: Any, step: Tensor) -> Any:
-        """The share of the old state ``(*step.shape, H)`` for each of its tensors."""
+        """Which units keep their values ``(*step.shape, H)``, or a share for all, for each tensor of the state."""
         rates = list(self.p.values())
         h = state.layer[0]
         if not self.training:
             return tree.State(**{k: h.new_full([1] * (step.dim() + 1), p) for k, p in self.p.items()})
-        drops = [dropped(p, state.seed + i, step, h.shape[1:]).to(h.dtype) for i, p in enumerate(rates)]
-        return tree.State(**dict(zip(self.p, drops, strict=True)))
+        kept = [dropped(p, state.seed + i, step, h.shape[1:]) for i, p in enumerate(rates)]
+        return tree.State(**dict(zip(self.p, kept, strict=True)))
 
     def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         state = self.initial_state(x.shape[0], x) if state is None else state

@@ -133,10 +133,13 @@ class Gated(Recurrent):
         learned = {name: self.initial[name].to(like.dtype) for name in self.state}
         return tree.State(**{name: value.expand(batch, -1) for name, value in learned.items()})
 
+    def _dtype(self, x: Tensor) -> torch.dtype:
+        return self.U.dtype
+
     def weights(self) -> Weights:
         """The parameters as the value that kernels take."""
-        vectors = tuple(self.get_parameter(name) for name in self.vectors)
-        gains = (self.get_parameter("gain_x"), self.get_parameter("gain_h")) if self.normalized else ()
+        vectors = tuple(getattr(self, name) for name in self.vectors)
+        gains = (self.gain_x, self.gain_h) if self.normalized else ()
         return Weights(self.W, self.U, self.b, vectors, gains)
 
     def step(

@@ -72,6 +72,8 @@ def accepts(call: Call) -> str:
         return f"the fused kernel computes in float32, x is {x.dtype}"
     if _half(call) and torch_functions.kind(call.cell) == "lstm" and not torch_functions.accepts(call):
         return "torch's own LSTM multiplies in 16 bits, the fused kernel in 32"
+    if call.keep is not None and {_how_kept(leaf) for leaf in call.keep} not in ({"units"}, {"a share"}):
+        return "the fused kernel keeps whole units, or the same share of all"
     if type(x) not in (Tensor, nn.Parameter) or watched():
         return "the fused kernel takes plain tensors, outside of compilers, torch.func and forward-mode gradients"
     try:
@@ -79,6 +81,12 @@ def accepts(call: Call) -> str:
     except (EquationError, BuildError) as error:
         return str(error)
     return ""
+
+
+def _how_kept(keep: Tensor) -> str:
+    if keep.dtype == torch.bool:
+        return "units"
+    return "a share" if keep.numel() == 1 else "shares"
 
 
 def _half(call: Call) -> bool:
@@ -135,12 +143,25 @@ def run_both(calls: Pair) -> tuple[tuple[Tensor, Any], tuple[Tensor, Any]]:
 
 def _run(calls: list[Call]) -> list[tuple[Tensor, Any]]:
     x, lengths = calls[0].x, calls[0].lengths
-    if 0 in x.shape or (lengths is not None and not lengths.any()):
+    if 0 in x.shape:
         return [define(call) for call in calls]
-    made = _Loops.apply(
-        [c.cell for c in calls], [c.backwards for c in calls], lengths, *sum(map(_given, calls), ())
-    )
+    cells, backwards = [call.cell for call in calls], [call.backwards for call in calls]
+    given = [_given(call) for call in calls]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensors in given for tensor in tensors):
+        made = _Loops.apply(cells, backwards, lengths, *sum(given, ()))
+    else:
+        tasks = _tasks(cells, backwards, lengths, given)
+        made = sum(((y, last) for y, last, _ in loops.forward(tasks, False)), ())
     return [_as_asked(*parts) for parts in zip(calls, made[::2], made[1::2], strict=True)]
+
+
+def _tasks(
+    cells: list[Cell], backwards: list[bool], lengths: Tensor | None, given: list[tuple[Tensor, ...]]
+) -> list[Task]:
+    batch, time = given[0][0].shape[:2]
+    orders = [order_of(batch, time, lengths, flag) for flag in backwards]
+    tensors = [Given(*tensors) for tensors in given]
+    return [Task(*parts) for parts in zip(map(kernel_of, cells), orders, tensors, strict=True)]
 
 
 def _as_asked(call: Call, y: Tensor, last: Tensor) -> tuple[Tensor, Any]:
@@ -149,13 +170,17 @@ def _as_asked(call: Call, y: Tensor, last: Tensor) -> tuple[Tensor, Any]:
     return y.to(call.x.dtype), type(call.state)(*leaves)
 
 
+NONE = torch.empty(0)
+
+
 def _given(call: Call) -> tuple[Tensor, ...]:
     """In float32 and contiguous, here and not inside the loop, so that second gradients find their way back."""
     weights, (batch, time, _) = call.weights, call.x.shape
-    hidden, none = weights.U.shape[1], torch.empty(0)
+    hidden, none = weights.U.shape[1], NONE
     keep = none
     if call.keep is not None:
-        keep = torch.stack([k.expand(batch, time, hidden) for k in call.keep])
+        units = call.keep[0].dtype == torch.bool
+        keep = torch.stack([k.expand(batch, time, hidden) if units else k.flatten()[0] for k in call.keep])
     given = Given(
         call.x,
         weights.W,
@@ -163,11 +188,11 @@ def _given(call: Call) -> tuple[Tensor, ...]:
         weights.U,
         torch.stack(weights.vectors) if weights.vectors else none.view(0, hidden),
         torch.cat(weights.gains) if weights.gains else none,
-        torch.stack(tuple(call.state)),
+        torch.stack(tuple(call.state)) if len(call.state) > 1 else call.state[0].unsqueeze(0),
         none if call.dropout is None else call.dropout,
         keep,
     )
-    return tuple(tensor.float().contiguous() for tensor in given)
+    return tuple((t if t.dtype == torch.bool else t.float()).contiguous() for t in given)
 
 
 MANY = len(Given._fields)
@@ -180,13 +205,10 @@ class _Loops(torch.autograd.Function):
     def forward(
         ctx: Any, cells: list[Cell], backwards: list[bool], lengths: Tensor | None, *tensors: Tensor
     ) -> Any:
-        given = [Given(*tensors[i : i + MANY]) for i in range(0, len(tensors), MANY)]
-        batch, time = given[0].x.shape[:2]
-        orders = [order_of(batch, time, lengths, flag) for flag in backwards]
-        kernels = [kernel_of(cell) for cell in cells]
-        tasks = [Task(*parts) for parts in zip(kernels, orders, given, strict=True)]
-        made = loops.forward(tasks, any(ctx.needs_input_grad))
-        ctx.calls = cells, backwards, lengths, kernels, orders
+        given = [tensors[i : i + MANY] for i in range(0, len(tensors), MANY)]
+        tasks = _tasks(cells, backwards, lengths, given)
+        made = loops.forward(tasks, True)
+        ctx.calls = cells, backwards, lengths, [task.kernel for task in tasks], [task.order for task in tasks]
         ctx.save_for_backward(*tensors, *(tensor for _, _, kept in made for tensor in kept))
         return tuple(tensor for y, last, _ in made for tensor in (y, last))
 
@@ -222,7 +244,10 @@ def _differentiable(
     gains = given.gains.split([len(given.b), len(given.U)]) if given.gains.numel() else ()
     weights = Weights(given.W, given.U, given.b, tuple(given.vectors.unbind(0)), gains)
     dropout = given.dropout if given.dropout.numel() else None
-    keep = tree.State(**dict(zip(cell.state, given.keep, strict=True))) if given.keep.numel() else None
+    keep = None
+    if given.keep.numel():
+        leaves = given.keep if given.keep.dtype == torch.bool else given.keep.view(-1, 1, 1, 1)
+        keep = tree.State(**dict(zip(cell.state, leaves, strict=True)))
     state = tree.State(**dict(zip(cell.state, given.first.unbind(0), strict=True)))
     with torch.autocast("cpu", enabled=False):
         y, last = define(Call(cell, given.x, state, weights, lengths, dropout, keep, backwards))

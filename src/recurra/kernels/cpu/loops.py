@@ -45,7 +45,7 @@ class Given(NamedTuple):
     gains: Tensor  # (X*H + G*H,) or empty: of W x, then of U h
     first: Tensor  # (S, B, H)
     dropout: Tensor  # (B, H) or empty
-    keep: Tensor  # (S, B, T, H) or empty
+    keep: Tensor  # (S, B, T, H) booleans, (S,) shares or empty
 
 
 class Kept(NamedTuple):
@@ -94,6 +94,8 @@ ROWS = 4096  # packed rows whose x and whose gradients are in memory at a time
 
 def _parts(order: Order) -> list[Part]:
     """The steps of a batch in parts of some `ROWS` rows, so that what is not kept stays small and near."""
+    if order.total <= ROWS:
+        return [Part(0, order.steps, 0, order.total)] if order.steps else []
     steps = max(16, ROWS * order.steps // max(order.total, 1))
     begins = range(0, order.steps, steps)
     offsets = [int(order.offsets[begin]) for begin in begins] + [order.total]
@@ -110,14 +112,15 @@ def forward(tasks: list[Task], trains: bool) -> list[tuple[Tensor, Tensor, Kept]
     for task in tasks:
         given = task.given
         kept, last = _room(task, trains), torch.empty_like(given.first)
-        y = empty(*given.x.shape[:2], given.U.shape[1])
-        if task.order.total < len(y) * y.shape[1]:
+        batch, time, _ = given.x.shape
+        y = empty(batch, time, given.U.shape[1])
+        if task.order.total < batch * time:
             y.zero_()
         results.append((y, last, kept))
         common = {**_sizes(task, len(tasks) > 1, trains), **_common(task), **_kept(kept)}
         stages = _stages(task.kernel, given.U, packing.forward_stage)
         values.append({**common, **stages, "first": given.first, "y": y, "last": last})
-    weights = [(packing.columns(g.W, g.U.shape[1]), packing.blocked(g.b, g.U.shape[1])) for _, _, g in tasks]
+    weights = [_packed(task) for task in tasks]
     for part in _parts(tasks[0].order):
         calls = []
         for task, result, packed, fixed in zip(tasks, results, weights, values, strict=True):
@@ -179,8 +182,10 @@ def _or_null(tensor: Tensor) -> Tensor | None:
 
 
 def _kept(kept: Kept) -> dict[str, Tensor | None]:
-    names = ("before", "fed", "kept", "normal", "deviations")
-    return {name: _or_null(tensor) for name, tensor in zip(names, kept, strict=False)}
+    return {name: _or_null(tensor) for name, tensor in zip(_KEPT, kept, strict=False)}
+
+
+_KEPT = ("before", "fed", "kept", "normal", "deviations")  # as the loops call them
 
 
 def _room(task: Task, trains: bool) -> Kept:
@@ -192,31 +197,41 @@ def _room(task: Task, trains: bool) -> Kept:
     rows = steps + SPARE if trains else 2 * (order.batch + SPARE)
     gates = len(kernel.equation.u_gates) if kernel.normalized and trains else 0
     fed = kernel.factors + (1 if given.dropout.numel() else 0)
+    inputs = len(kernel.equation.x_gates) if kernel.normalized else 0
     return Kept(
-        empty(rows, len(given.first), wide),
+        empty(rows, given.first.shape[0], wide),
         empty(rows, fed, wide),
         empty(steps, kernel.kept, wide),
         empty(steps, gates, wide),
         empty(steps, gates),
-        empty(places, len(kernel.equation.x_gates) * wide) if kernel.normalized else empty(0),
-        empty(places, len(kernel.equation.x_gates)) if kernel.normalized else empty(0),
+        empty(places, inputs * wide),
+        empty(places, inputs),
     )
 
 
 def _sizes(task: Task, one_thread: bool, trains: bool) -> dict[str, int]:
     order, hidden = task.order, task.given.U.shape[1]
-    threads, by_units = (1, False) if one_thread else _team(order.batch, len(task.given.U) // hidden, hidden)
+    threads, by_units = (1, False) if one_thread else _team(order, task.given.U.shape[0] // hidden, hidden)
     sizes = {"batch": order.batch, "steps": order.steps, "total": order.total, "hidden": hidden}
-    return {**sizes, "threads": threads, "by_units": by_units, "trains": int(trains)}
+    places = task.given.x.shape[0] * task.given.x.shape[1]
+    flags = {"by_units": int(by_units), "trains": int(trains)}
+    return {**sizes, **flags, "threads": threads, "places": places}
 
 
 OWN_CACHE = 600_000  # bytes of U above which each thread should keep a part of it
 OWN_FIRST = 40_000  # the same where there are too few rows to share
 
 
-def _team(batch: int, gates: int, hidden: int) -> tuple[int, bool]:
+LITTLE = 100_000  # equations below which one thread is done before another has begun, where units have no product
+
+
+def _team(order: Order, gates: int, hidden: int) -> tuple[int, bool]:
     """How many threads run the loop, and whether each takes a part of the units instead of a part of the rows."""
-    threads = torch.get_num_threads()
+    threads, batch = torch.get_num_threads(), order.batch
+    if not gates and order.total * hidden < LITTLE:
+        return 1, False
+    if not gates and batch < 4 * threads:
+        return threads, True  # without ever waiting for each other
     if 4 * gates * hidden * hidden > (OWN_CACHE if batch > 4 else OWN_FIRST) and hidden > 32:
         return threads, True
     return min(threads, (batch + 3) // 4), False
@@ -228,14 +243,13 @@ def _common(task: Task) -> dict[str, Tensor | None]:
     hidden = given.U.shape[1]
     gains = given.gains[len(given.b) :] if kernel.normalized else given.gains
     dropout = given.dropout[order.rows] if given.dropout.numel() else given.dropout
-    keep = given.keep
-    if keep.numel():
-        keep = keep.flatten(1, 2)[:, order.index]
-    tensors = {"vectors": given.vectors, "gains": gains, "dropout": dropout, "keep": keep}
+    tensors = {"vectors": given.vectors, "gains": gains, "dropout": dropout}
     wider = {name: packing.padded(tensor, hidden) if tensor.numel() else None for name, tensor in tensors.items()}
     if kernel.normalized:
         inputs = given.gains[: len(given.b)]
         wider |= {"x_gains": packing.blocked(inputs, hidden), "x_shifts": packing.blocked(given.b, hidden)}
+    if given.keep.numel():
+        wider["keep" if given.keep.dtype == torch.bool else "shares"] = given.keep
     return {"offsets": order.offsets, "index": order.index, "order": order.rows, **wider}
 
 
@@ -251,29 +265,45 @@ def _stages(kernel: Kernel, U: Tensor, pack: Any) -> dict[str, Tensor | None]:
     return {"early": early, "late": torch.cat([pack(part, hidden).flatten() for part in parts])}
 
 
+def _from(index: Tensor, part: Part) -> Tensor:
+    return index[part.first :] if part.first else index
+
+
 def _threads(multiplications: int) -> int:
     """A thread takes some 30 microseconds to begin: what a core multiplies meanwhile is not worth a second one."""
     return 1 if multiplications < 4_000_000 else torch.get_num_threads()
 
 
-def _project(task: Task, part: Part, packed: tuple[Tensor, Tensor], kept: Kept) -> Tensor:
+def _packed(task: Task) -> tuple[Tensor, Tensor | None]:
+    """W and b as the product over all steps reads them; b comes later where W x is normalised."""
+    kernel, _, given = task
+    hidden = given.U.shape[1]
+    weights = packing.columns(given.W, hidden)
+    if kernel.normalized:
+        return weights, None
+    bias = packing.blocked(given.b, hidden)
+    fill = -bias.shape[0] % (2 * packing.LANES)
+    return weights, pad(bias, (0, fill)) if fill else bias
+
+
+def _project(task: Task, part: Part, packed: tuple[Tensor, Tensor | None], kept: Kept) -> Tensor:
     """W x + b of some steps, packed: ``(rows, blocks, X, 16)``; or W x normalised, to which b comes later."""
     kernel, order, given = task
     features, rows = given.x.shape[2], part.last - part.first
-    weights, bias = packed
-    out = kept.normal_x[part.first : part.last] if kernel.normalized else empty(rows, len(bias))
+    columns = len(kernel.equation.x_gates) * _wide(given)
+    out = kept.normal_x[part.first : part.last] if kernel.normalized else empty(rows, columns)
     native.products("times")(
         rows=rows,
         depth=features,
-        columns=len(bias),
-        threads=_threads(rows * len(bias) * features),
+        columns=columns,
+        threads=_threads(rows * columns * features),
         a_stride=features,
-        out_stride=len(bias),
+        out_stride=columns,
         a=given.x,
-        packed=weights,
-        bias=None if kernel.normalized else pad(bias, (0, -len(bias) % 32)),
+        packed=packed[0],
+        bias=packed[1],
         out=out,
-        **{"from": order.index[part.first :]},
+        **{"from": _from(order.index, part)},
     )
     if kernel.normalized:
         native.products("normalize")(
@@ -330,7 +360,7 @@ class Back:
             self._unnormalize(part)
         x = given.x.view(-1, given.x.shape[2])  # for an axis of one step may have any stride
         bias = None if self.task.kernel.normalized else self.b
-        self._add(part, self.dx, x, self.W, bias=bias, **{"from": order.index[part.first :]})
+        self._add(part, self.dx, x, self.W, bias=bias, **{"from": _from(order.index, part)})
         self._add_recurrent(part)
         if self.x is not None:
             native.products("times")(
@@ -343,7 +373,7 @@ class Back:
                 a=self.dx,
                 packed=self.weights,
                 out=self.x,
-                to=order.index[part.first :],
+                to=_from(order.index, part),
             )
 
     def found(self) -> Gradients:

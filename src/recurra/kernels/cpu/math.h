@@ -7,6 +7,7 @@
 constexpr int LANES = 16;
 typedef float V __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t I __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint8_t Bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 static inline V splat(float value) { return value - V{}; }
 static inline V load(const float* from) { return *reinterpret_cast<const V*>(from); }

@@ -4,8 +4,6 @@ import ctypes
 from functools import lru_cache
 from typing import Any
 
-from torch import Tensor
-
 from recurra.kernels.cpu import build, emit, openmp
 
 __all__ = ["Function", "load_loops", "products", "together"]
@@ -19,8 +17,8 @@ def _structure(numbers: str, pointers: str) -> dict[str, int]:
 
 
 _Call = _structure(
-    "batch steps total hidden begin end threads by_units trains",
-    "offsets index order x x_gains x_shifts early late vectors gains dropout keep first "
+    "batch steps total hidden begin end threads by_units trains places",
+    "offsets index order x x_gains x_shifts early late vectors gains dropout keep shares first "
     "y last before fed kept normal deviations dy dx du dlate dstate dvectors dgains flow dfed",
 )
 _Pack = _structure("gates hidden columns width", "from to")
@@ -40,20 +38,22 @@ class Function:
     """A C function of one structure, called with numbers and tensors by name; None is a null pointer."""
 
     def __init__(self, library: ctypes.CDLL, name: str, structure: dict[str, int]) -> None:
-        self.native, self.structure = getattr(library, name), structure
+        self.native = getattr(library, name)
         self.native.argtypes, self.native.restype = [_POINTER], None
         self._words = ctypes.c_int64 * len(structure)
+        self._places = {field: i for i, field in enumerate(structure)}
 
     def fill(self, **values: Any) -> "ctypes.Array[ctypes.c_int64]":
         """The structure, a word a field; whoever keeps it keeps the tensors too."""
-        words = {**self.structure, **values}
-        if len(words) > len(self.structure):
-            raise TypeError(f"{self.native.__name__} has no {sorted(set(words) - set(self.structure))}")
-        return self._words(*[v.data_ptr() if isinstance(v, Tensor) else v or 0 for v in words.values()])
+        words = self._words()
+        for name, value in values.items():
+            if value is not None:
+                words[self._places[name]] = value if type(value) is int else value.data_ptr()
+        return words
 
     def place(self, name: str) -> int:
         """Which word of the structure a field is."""
-        return list(self.structure).index(name)
+        return self._places[name]
 
     def __call__(self, **values: Any) -> None:
         self.native(self.fill(**values))

@@ -80,8 +80,8 @@ def _(*arguments: Any) -> Any:
         x.new_empty(steps, values, wide),
         x.new_empty(steps, gates, wide),
         x.new_empty(steps, gates),
-        x.new_empty(steps, inputs * wide) if inputs else x.new_empty(0),
-        x.new_empty(steps, inputs) if inputs else x.new_empty(0),
+        x.new_empty(steps, inputs * wide),
+        x.new_empty(steps, inputs),
     )
 
 

@@ -59,30 +59,32 @@ def padded(values: Tensor, hidden: int) -> Tensor:
 
 def forward_stage(U: Tensor, hidden: int) -> Tensor:
     """U ``(G*H, H)`` for h U: all gates of a block of units side by side, of a single gate two blocks."""
-    gates = len(U) // hidden
+    gates = U.shape[0] // hidden
     return columns(U, hidden, max(gates, 2))
 
 
 def columns(weights: Tensor, hidden: int, width: int = 2) -> Tensor:
     """``(G*H, n)`` for a (.., n) times its transpose: ``(vectors / width, n, width, 16)``, vectors (blocks, G)."""
-    gates, vectors = len(weights) // hidden, len(weights) // hidden * -(-hidden // LANES)
-    out = empty_whole(-(-vectors // width), weights.shape[1], width, LANES)
+    rows, size = weights.shape
+    gates, vectors = rows // hidden, rows // hidden * -(-hidden // LANES)
+    out = empty_whole(-(-vectors // width), size, width, LANES)
     native.products("pack_columns")(
-        gates=gates, hidden=hidden, columns=weights.shape[1], width=width, to=out, **{"from": weights}
+        gates=gates, hidden=hidden, columns=size, width=width, to=out, **{"from": weights}
     )
     return out
 
 
 def depth(weights: Tensor, hidden: int) -> Tensor:
     """``(G*H, n)`` for a (.., blocks, G, 16) times it: ``(n / 32, blocks * G * 16, 32)``."""
-    gates, rows = len(weights) // hidden, len(weights) // hidden * -(-hidden // LANES) * LANES
-    out = empty_whole(-(-weights.shape[1] // (2 * LANES)), rows, 2 * LANES)
-    native.products("pack_depth")(
-        gates=gates, hidden=hidden, columns=weights.shape[1], width=2, to=out, **{"from": weights}
-    )
+    rows, size = weights.shape
+    gates, deep = rows // hidden, rows // hidden * -(-hidden // LANES) * LANES
+    out = empty_whole(-(-size // (2 * LANES)), deep, 2 * LANES)
+    native.products("pack_depth")(gates=gates, hidden=hidden, columns=size, width=2, to=out, **{"from": weights})
     return out
 
 
 def blocked(values: Tensor, hidden: int) -> Tensor:
     """``(G*H,)`` as ``(blocks, G, 16)``, flat."""
-    return padded(values, hidden).view(len(values) // hidden, -1, LANES).transpose(0, 1).flatten()
+    if values.shape[0] == hidden:  # one gate
+        return padded(values, hidden)
+    return padded(values, hidden).view(values.shape[0] // hidden, -1, LANES).transpose(0, 1).flatten()

@@ -48,6 +48,41 @@ static inline void products(const A& a, const float* packed, int64_t depth, V* s
     if constexpr (REST > C) products<R, W, FROM + C>(a, packed, depth, sum);
 }
 
+// Lanes of a, and of b from 16 on, by two compilers' names.
+#ifdef __clang__
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, I{__VA_ARGS__})
+#endif
+
+template <int D>
+static inline void exchange(V* v, int i, V first, V second) {
+    v[i] = first;
+    v[i + D] = second;
+}
+
+// Sixteen rows of sixteen become columns: blocks of 8, 4, 2 and 1 beside the diagonal change places.
+static inline void transpose(V* v) {
+    UNROLL for (int i = 0; i < 8; i++)
+        exchange<8>(v, i, SHUFFLE(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+                    SHUFFLE(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+    UNROLL for (int n = 0; n < 8; n++) {
+        const int i = n / 4 * 8 + n % 4;
+        exchange<4>(v, i, SHUFFLE(v[i], v[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+                    SHUFFLE(v[i], v[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31));
+    }
+    UNROLL for (int n = 0; n < 8; n++) {
+        const int i = n / 2 * 4 + n % 2;
+        exchange<2>(v, i, SHUFFLE(v[i], v[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+                    SHUFFLE(v[i], v[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31));
+    }
+    UNROLL for (int n = 0; n < 8; n++) {
+        const int i = 2 * n;
+        exchange<1>(v, i, SHUFFLE(v[i], v[i + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+                    SHUFFLE(v[i], v[i + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31));
+    }
+}
+
 // Calls f with 8, 4 or 1 as a constant: the rows of a tile that has `live` rows to compute.
 template <class F>
 static inline void tiled(int64_t live, const F& f) {

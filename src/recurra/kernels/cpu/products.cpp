@@ -147,9 +147,13 @@ extern "C" void pack_columns(const Pack* call) {
         float* to = p.to + v / p.width * p.columns * stride + v % p.width * LANES;
         const int live = v < all ? lanes(p.hidden - v / p.gates * LANES) : 0;
         const float* from = p.from + (v % p.gates * p.hidden + v / p.gates * LANES) * p.columns;
-        for (int64_t k = 0; k < p.columns; k++) store(to + k * stride, V{});
-        for (int l = 0; l < live; l++)
-            for (int64_t k = 0; k < p.columns; k++) to[k * stride + l] = from[l * p.columns + k];
+        for (int64_t k = 0; k < p.columns; k += LANES) {
+            const int count = lanes(p.columns - k);
+            V tile[LANES];
+            UNROLL for (int l = 0; l < LANES; l++) tile[l] = l < live ? load(from + l * p.columns + k, count) : V{};
+            transpose(tile);
+            for (int j = 0; j < count; j++) store(to + (k + j) * stride, tile[j]);
+        }
     }
 }
 
@@ -271,7 +275,6 @@ struct Noise {
 };
 
 typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint8_t Bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 static Bits mix(Bits z) {
     z ^= z >> 16;

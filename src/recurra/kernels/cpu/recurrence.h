@@ -28,6 +28,7 @@ struct Call {
     int64_t batch, steps, total, hidden;  // rows, steps of the longest row, sum of the lengths, H
     int64_t begin, end;  // the steps to run now; x and its gradient have these steps only
     int64_t threads, by_units, trains;
+    int64_t places;  // B*T of the caller
     const int64_t* offsets;  // (steps + 1,): where the rows of a step begin in the packed order
     const int64_t* index;    // (total,): row of y (B*T, H) for each packed row
     const int64_t* order;    // (B,): the caller's row for each of ours
@@ -39,7 +40,8 @@ struct Call {
     const float* vectors;    // (P, Hp)
     const float* gains;      // (G, Hp) or null
     const float* dropout;    // (B, Hp) or null, in our order
-    const float* keep;       // (S, total, Hp) or null
+    const uint8_t* keep;     // (S, B*T, H): 1 where the state stands still, or null
+    const float* shares;     // (S,): the share of each state tensor that is kept, or null
     const float* first;      // (S, B, H), in the caller's order as all that follows with B
     float* y;                // (B*T, H)
     float* last;             // (S, B, H)
@@ -164,7 +166,7 @@ struct Loop {
             const int64_t t = call.begin + step;
             if constexpr (STAGED) loop.staged_step(s, t);
             else loop.plain_step(s, t);
-            loop.meeting.wait(s.meets);
+            if constexpr (G > 0) loop.meeting.wait(s.meets);
         });
         free(loop.room);
     }
@@ -297,6 +299,14 @@ struct Loop {
         }
     }
 
+    // Zoneout: how much of its old value a unit keeps.
+    V share_kept(int i, int64_t packed, int64_t at, int lanes) const {
+        if (!c.keep) return splat(c.shares[i]);
+        Bytes here = {};
+        __builtin_memcpy(&here, c.keep + (i * c.places + c.index[packed]) * H + at, lanes);
+        return __builtin_convertvector(here, V);
+    }
+
     // The equation, and where its results go.
     void finish(int64_t t, int64_t row, int64_t n, const V* u) const {
         const int64_t at = n * LANES, packed = c.offsets[t] + row;
@@ -306,9 +316,9 @@ struct Loop {
         const Unit here = unit(t, row, n);
         V after[S], keeps[KEPT + 1];
         Cell::forward(here.x, u, here.s, here.p, after, keeps);
-        if (c.keep)
+        if (c.keep || c.shares)
             UNROLL for (int i = 0; i < S; i++) {
-                const V keep = load(c.keep + (i * c.total + packed) * Hp + at);
+                const V keep = share_kept(i, packed, at, lanes);
                 after[i] = keep * here.s[i] + (1.0f - keep) * after[i];
             }
         store(c.y + c.index[packed] * H + at, after[0], lanes);
@@ -392,8 +402,8 @@ struct Loop {
             s[i] = load(before(t, row) + i * Hp + at);
             g[i] = load(flow(i, row) + at);
             if (i == 0) g[0] += load(c.dy + c.index[packed] * H + at, lanes);
-            if (c.keep) {
-                const V keep = load(c.keep + (i * c.total + packed) * Hp + at);
+            if (c.keep || c.shares) {
+                const V keep = share_kept(i, packed, at, lanes);
                 still[i] = keep * g[i];
                 g[i] = (1.0f - keep) * g[i];
             }
@@ -410,7 +420,7 @@ struct Loop {
             UNROLL for (int i = 0; i < E; i++) store(du(t, row, n) + i * LANES, only(du_[i], lanes));
         UNROLL for (int i = 0; i < L; i++)
             store(dlate(t, row, n, i / LG) + i % LG * LANES, only(du_[E + i], lanes));
-        UNROLL for (int i = 0; i < S; i++) store(flow(i, row) + at, c.keep ? ds[i] + still[i] : ds[i]);
+        UNROLL for (int i = 0; i < S; i++) store(flow(i, row) + at, ds[i] + still[i]);
         save_gradients(t, row, n, dp);
     }
 
