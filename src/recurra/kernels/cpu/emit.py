@@ -29,7 +29,7 @@ extern "C" void backward(const Call* call) { Loop<Cell>::backward(*call); }
 
 def source(equation: Equation, name: str, normalized: bool) -> str:
     """The whole C++ file for a cell called ``name``: the headers, the cell, and two functions to call."""
-    shared = _headers("math.h", "product.h", "team.h", "recurrence.h")
+    shared = _headers("math.h", "product.h", "team.h", "call.h", "recurrence.h")
     return f"{shared}\n{cell(equation, name, normalized)}{_FUNCTIONS}"
 
 

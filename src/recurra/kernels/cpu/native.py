@@ -16,7 +16,7 @@ def _structure(numbers: str, pointers: str) -> dict[str, int]:
     return dict.fromkeys(f"{numbers} {pointers}".split(), 0)
 
 
-_Call = _structure(
+_Call = _structure(  # call.h
     "batch steps total hidden begin end threads by_units trains places",
     "offsets index order x x_gains x_shifts early late vectors gains dropout keep shares first "
     "y last before fed kept normal deviations dy dx du dlate dstate dvectors dgains flow dfed",

@@ -183,11 +183,26 @@ struct Normal {
     float* sums;          // (rows / 64, 2, blocks, gates, 16): of the gradient, and of the gradient times normal
 };
 
+// mean[g] = the mean of f(g, block) over the units, for several gates side by side.
+template <int N, class F>
+static void means(const Normal& n, const F& f, float* mean) {
+    V total[N] = {};
+    const int64_t last = blocks_of(n.hidden) - 1;
+    for (int64_t b = 0; b < last; b++)
+        UNROLL for (int g = 0; g < N; g++) total[g] += f(g, b);
+    UNROLL for (int g = 0; g < N; g++)
+        mean[g] = sum(total[g] + only(f(g, last), lanes(n.hidden - last * LANES))) / n.hidden;
+}
+
+// Calls f(first gate, Constant<N>) for groups of at most four gates.
 template <class F>
-static float sum_of(const Normal& n, const F& f) {
-    V total = {};
-    for (int64_t b = 0; b < blocks_of(n.hidden); b++) total += only(f(b), lanes(n.hidden - b * LANES));
-    return sum(total);
+static void each_gates(int64_t gates, const F& f) {
+    for (int64_t g = 0; g < gates; g += 4) {
+        if (gates - g >= 4) f(g, Constant<4>());
+        else if (gates - g == 3) f(g, Constant<3>());
+        else if (gates - g == 2) f(g, Constant<2>());
+        else f(g, Constant<1>());
+    }
 }
 
 template <class F>
@@ -201,53 +216,65 @@ static void each_chunk(const Normal& n, const F& f) {
 }
 
 // Each gate's units by themselves, as torch's layer_norm with its eps, in place; without a gain.
+template <int N>
+static void normalize_row(const Normal& n, float* v, float* deviations) {
+    const int64_t blocks = blocks_of(n.hidden), stride = n.gates * LANES;
+    float mean[N];
+    means<N>(n, [&](int g, int64_t b) { return load(v + b * stride + g * LANES); }, mean);
+    means<N>(n, [&](int g, int64_t b) {
+        const V away = load(v + b * stride + g * LANES) - mean[g];
+        return away * away;
+    }, deviations);
+    UNROLL for (int g = 0; g < N; g++) deviations[g] = 1.0f / __builtin_sqrtf(deviations[g] + 1e-5f);
+    for (int64_t b = 0; b < blocks; b++)
+        UNROLL for (int g = 0; g < N; g++) {
+            float* at = v + b * stride + g * LANES;
+            store(at, only((load(at) - mean[g]) * deviations[g], lanes(n.hidden - b * LANES)));
+        }
+}
+
 extern "C" void normalize(const Normal* call) {
     const Normal& n = *call;
-    const int64_t blocks = blocks_of(n.hidden), stride = n.gates * LANES;
+    const int64_t width = blocks_of(n.hidden) * n.gates * LANES;
     each_chunk(n, [&](int64_t, int64_t from, int64_t to) {
         for (int64_t row = from; row < to; row++)
-            for (int64_t g = 0; g < n.gates; g++) {
-                float* v = n.values + row * blocks * stride + g * LANES;
-                const float mean = sum_of(n, [&](int64_t b) { return load(v + b * stride); }) / n.hidden;
-                const float variance = sum_of(n, [&](int64_t b) {
-                    const V away = load(v + b * stride) - mean;
-                    return away * away;
-                }) / n.hidden;
-                const float scale = n.deviations[row * n.gates + g] = 1.0f / __builtin_sqrtf(variance + 1e-5f);
-                for (int64_t b = 0; b < blocks; b++)
-                    store(v + b * stride, only((load(v + b * stride) - mean) * scale, lanes(n.hidden - b * LANES)));
-            }
+            each_gates(n.gates, [&](int64_t g, auto count) {
+                normalize_row<decltype(count)::value>(n, n.values + row * width + g * LANES,
+                                                      n.deviations + row * n.gates + g);
+            });
     });
 }
 
 // From the gradient of normal * gain + shift to that of what was normalised, in place.
+template <int N>
+static void unnormalize_row(const Normal& n, int64_t row, int64_t gate, float* shift, float* gain) {
+    const int64_t blocks = blocks_of(n.hidden), stride = n.gates * LANES;
+    float *d = n.values + row * blocks * stride, mean[N], slope[N];
+    const float *normal = n.normal + row * blocks * stride, *deviation = n.deviations + row * n.gates + gate;
+    const auto scaled = [&](int64_t at) { return load(d + at) * load(n.gains + at); };
+    const auto at = [&](int g, int64_t b) { return b * stride + (gate + g) * LANES; };
+    means<N>(n, [&](int g, int64_t b) { return scaled(at(g, b)); }, mean);
+    means<N>(n, [&](int g, int64_t b) { return scaled(at(g, b)) * load(normal + at(g, b)); }, slope);
+    for (int64_t b = 0; b < blocks; b++)
+        UNROLL for (int g = 0; g < N; g++) {
+            const int64_t i = at(g, b);
+            const V flow = load(d + i), v = load(normal + i);
+            store(shift + i, load(shift + i) + flow);
+            store(gain + i, load(gain + i) + flow * v);
+            const V value = deviation[g] * (scaled(i) - mean[g] - v * slope[g]);
+            store(d + i, only(value, lanes(n.hidden - b * LANES)));
+        }
+}
+
 extern "C" void unnormalize(const Normal* call) {
     const Normal& n = *call;
-    const int64_t blocks = blocks_of(n.hidden), stride = n.gates * LANES;
+    const int64_t width = blocks_of(n.hidden) * n.gates * LANES;
     each_chunk(n, [&](int64_t chunk, int64_t from, int64_t to) {
-        float *shift = n.sums + chunk * 2 * blocks * stride, *gain = shift + blocks * stride;
+        float *shift = n.sums + chunk * 2 * width, *gain = shift + width;
         for (int64_t row = from; row < to; row++)
-            for (int64_t g = 0; g < n.gates; g++) {
-                float* d = n.values + row * blocks * stride + g * LANES;
-                const float* v = n.normal + row * blocks * stride + g * LANES;
-                V plain = {}, along = {};
-                for (int64_t b = 0; b < blocks; b++) {
-                    const V d_ = load(d + b * stride), v_ = load(v + b * stride);
-                    const V scaled = d_ * load(n.gains + b * stride + g * LANES);
-                    float *s = shift + b * stride + g * LANES, *a = gain + b * stride + g * LANES;
-                    store(s, load(s) + d_);
-                    store(a, load(a) + d_ * v_);
-                    plain += scaled;
-                    along += scaled * v_;
-                }
-                const float mean = sum(plain) / n.hidden, slope = sum(along) / n.hidden;
-                const float scale = n.deviations[row * n.gates + g];
-                for (int64_t b = 0; b < blocks; b++) {
-                    const V scaled = load(d + b * stride) * load(n.gains + b * stride + g * LANES);
-                    const V plain = scale * (scaled - mean - load(v + b * stride) * slope);
-                    store(d + b * stride, only(plain, lanes(n.hidden - b * LANES)));
-                }
-            }
+            each_gates(n.gates, [&](int64_t gate, auto count) {
+                unnormalize_row<decltype(count)::value>(n, row, gate, shift, gain);
+            });
     });
 }
 

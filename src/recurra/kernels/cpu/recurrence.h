@@ -21,45 +21,9 @@
 #pragma once
 #include <stdlib.h>
 
+#include "call.h"
 #include "product.h"
 #include "team.h"
-
-struct Call {
-    int64_t batch, steps, total, hidden;  // rows, steps of the longest row, sum of the lengths, H
-    int64_t begin, end;  // the steps to run now; x and its gradient have these steps only
-    int64_t threads, by_units, trains;
-    int64_t places;  // B*T of the caller
-    const int64_t* offsets;  // (steps + 1,): where the rows of a step begin in the packed order
-    const int64_t* index;    // (total,): row of y (B*T, H) for each packed row
-    const int64_t* order;    // (B,): the caller's row for each of ours
-    const float* x;          // (rows now, blocks, X, 16): W x + b; if NORMALIZED, W x normalised
-    const float* x_gains;    // (blocks, X, 16) or null, and what is added then: b
-    const float* x_shifts;
-    const float* early;      // U of the early gates, packed for forward or for backward
-    const float* late;       // U of the late gates, likewise
-    const float* vectors;    // (P, Hp)
-    const float* gains;      // (G, Hp) or null
-    const float* dropout;    // (B, Hp) or null, in our order
-    const uint8_t* keep;     // (S, B*T, H): 1 where the state stands still, or null
-    const float* shares;     // (S,): the share of each state tensor that is kept, or null
-    const float* first;      // (S, B, H), in the caller's order as all that follows with B
-    float* y;                // (B*T, H)
-    float* last;             // (S, B, H)
-    float* before;           // (total, S, Hp): the state before each step; (2, B, S, Hp) in inference
-    float* fed;              // (total, D, Hp): what U multiplies, where it is not h; (2, B, D, Hp) in inference
-    float* kept;             // (total, blocks, KEPT, 16); null in inference
-    float* normal;           // (total, G, Hp): normalised U h; (B, G, Hp) in inference; null if not NORMALIZED
-    float* deviations;       // (total, G): 1 / standard deviation of U h
-    const float* dy;         // (B*T, H)
-    float* dx;               // (rows now, blocks, X, 16)
-    float* du;               // (rows now, blocks, E, 16): of the early gates; is dx if SAME
-    float* dlate;            // (FACTORS, rows now + 8, blocks, L / FACTORS, 16)
-    float* dstate;           // (S, B, H): gradient of the state after `end` in, of the state before `begin` out
-    float* dvectors;         // (tiles, P, Hp), zero at first
-    float* dgains;           // (tiles, G, Hp), zero at first
-    float* flow;             // (S, B, Hp): room for the gradient of the state
-    float* dfed;             // (B, FACTORS, Hp): room for the gradient of what U multiplied
-};
 
 template <class Cell>
 struct Loop {
@@ -73,7 +37,8 @@ struct Loop {
     const int64_t H, blocks, Hp, fed_width, tile;
     const bool trains;
     Meeting meeting;
-    float* room = nullptr;  // (B, G, Hp): products between two stages
+    float* raw = nullptr;   // (B, G, Hp): products between two stages, or gradients of normalised ones
+    float* room = nullptr;  // (B, G, Hp): normalised products, in inference
 
     // Which tiles of rows and which blocks of units a thread works on, and with how many others it meets.
     struct Share {
@@ -93,8 +58,13 @@ struct Loop {
     int64_t slot(int64_t t, int64_t row) const { return row + (trains ? c.offsets[t] : (t & 1) * (c.batch + 8)); }
     float* before(int64_t t, int64_t row) const { return c.before + slot(t, row) * S * Hp; }
     float* fed(int64_t t, int64_t row, int which) const { return c.fed + slot(t, row) * fed_width + which * Hp; }
+    float* raw_row(int64_t row) const { return raw + row * G * Hp; }
     float* product_row(int64_t t, int64_t row) const {
-        return Cell::NORMALIZED && trains ? c.normal + (c.offsets[t] + row) * G * Hp : room + row * G * Hp;
+        if (!Cell::NORMALIZED) return raw_row(row);
+        return trains ? c.normal + (c.offsets[t] + row) * G * Hp : room + row * G * Hp;
+    }
+    float* take_room() const {
+        return STAGED ? static_cast<float*>(malloc(sizeof(float) * (c.batch + 8) * G * Hp)) : nullptr;
     }
 
     // By units a thread does its pairs of blocks for all rows, else all blocks for its own tiles.
@@ -107,7 +77,7 @@ struct Loop {
     // f(share, step) for all steps, by a team that parts if its cores turn out to be busy.
     template <class F>
     void each_step(const F& f) {
-        const bool alone = !c.by_units || Cell::NORMALIZED || Meeting::were_busy();
+        const bool alone = !c.by_units || Meeting::were_busy();
         together(static_cast<int>(c.threads), [&](int index, int size) {
             bool apart = alone;
             Share s = share(index, size, apart);
@@ -160,7 +130,8 @@ struct Loop {
 
     static void forward(const Call& call) {
         Loop loop(call);
-        if (STAGED) loop.room = static_cast<float*>(malloc(sizeof(float) * (call.batch + 8) * G * loop.Hp));
+        loop.raw = loop.take_room();
+        if (Cell::NORMALIZED && !loop.trains) loop.room = loop.take_room();
         if (call.begin == 0) loop.begin();
         loop.each_step([&](const Share& s, int64_t step) {
             const int64_t t = call.begin + step;
@@ -168,6 +139,7 @@ struct Loop {
             else loop.plain_step(s, t);
             if constexpr (G > 0) loop.meeting.wait(s.meets);
         });
+        free(loop.raw);
         free(loop.room);
     }
 
@@ -199,9 +171,9 @@ struct Loop {
 
     void staged_step(const Share& s, int64_t t) {
         early_products(s, t, [&](int64_t row, int64_t n, const V* u) {
-            UNROLL for (int g = 0; g < E; g++) store(product_row(t, row) + g * Hp + n * LANES, u[g]);
+            UNROLL for (int g = 0; g < E; g++) store(raw_row(row) + g * Hp + n * LANES, u[g]);
         });
-        if constexpr (Cell::NORMALIZED) normalize(s, t, 0, E);
+        normalize<0, E>(s, t);
         if constexpr (L > 0) {
             each_unit(s, t, [&](int64_t row, int64_t n) { feed(t, row, n); });
             meeting.wait(s.meets);
@@ -210,9 +182,9 @@ struct Loop {
                 stage<LG, NL>(s, t, fed(t, 0, f), fed_width, c.late + f * packed,
                               [&](int64_t row, int64_t n, const V* u) {
                                   UNROLL for (int g = 0; g < LG; g++)
-                                      store(product_row(t, row) + (E + f * LG + g) * Hp + n * LANES, u[g]);
+                                      store(raw_row(row) + (E + f * LG + g) * Hp + n * LANES, u[g]);
                               });
-            if constexpr (Cell::NORMALIZED) normalize(s, t, E, G);
+            normalize<E, G>(s, t);
         }
         each_unit(s, t, [&](int64_t row, int64_t n) {
             V u[G + 1];
@@ -228,26 +200,49 @@ struct Loop {
         }
     }
 
-    // Each gate's units by themselves, as torch's layer_norm with its eps; the gain comes when they are read.
-    void normalize(const Share& s, int64_t t, int from, int to) const {
-        each_tile(s, t, [&](int64_t first, int64_t live) {
-            for (int64_t row = first; row < first + live; row++)
-                for (int g = from; g < to; g++) {
-                    float* u = product_row(t, row) + g * Hp;
-                    const float mean = sum_of(u, [](V v) { return v; }) / H;
-                    const float variance = sum_of(u, [&](V v) { return (v - mean) * (v - mean); }) / H;
-                    const float scale = 1.0f / __builtin_sqrtf(variance + 1e-5f);
-                    for (int64_t n = 0; n < blocks; n++) store(u + n * LANES, (load(u + n * LANES) - mean) * scale);
-                    if (trains) c.deviations[(c.offsets[t] + row) * G + g] = scale;
+    // Each gate's units by themselves, as torch's layer_norm with its eps; the gain comes when they are read. Every
+    // thread finds the statistics of all units, in one order, and normalises its own.
+    template <int FROM, int TO>
+    void normalize(const Share& s, int64_t t) {
+        if constexpr (Cell::NORMALIZED && FROM < TO) {
+            meeting.wait(s.meets);
+            each_row(s, t, [&](int64_t row) {
+                const float* u = raw_row(row);
+                float mean[TO], scale[TO];
+                means<FROM, TO>([&](int g, int64_t n) { return load(u + g * Hp + n * LANES); }, mean);
+                means<FROM, TO>([&](int g, int64_t n) {
+                    const V away = load(u + g * Hp + n * LANES) - mean[g];
+                    return away * away;
+                }, scale);
+                UNROLL for (int g = FROM; g < TO; g++) {
+                    scale[g] = 1.0f / __builtin_sqrtf(scale[g] + 1e-5f);
+                    if (trains && s.from == 0) c.deviations[(c.offsets[t] + row) * G + g] = scale[g];
                 }
-        });
+                float* to = product_row(t, row);
+                for (int64_t n = s.from; n < s.to; n++)
+                    UNROLL for (int g = FROM; g < TO; g++) {
+                        const int64_t at = g * Hp + n * LANES;
+                        store(to + at, (load(u + at) - mean[g]) * scale[g]);
+                    }
+            });
+        }
     }
 
     template <class F>
-    float sum_of(const float* u, const F& f) const {
-        V total = {};
-        for (int64_t n = 0; n < blocks; n++) total += only(f(load(u + n * LANES)), width(n));
-        return sum(total);
+    void each_row(const Share& s, int64_t t, const F& f) const {
+        each_tile(s, t, [&](int64_t row, int64_t live) {
+            for (int64_t r = row; r < row + live; r++) f(r);
+        });
+    }
+
+    // mean[g] = the mean of f(g, block) over the units, for several gates side by side.
+    template <int FROM, int TO, class F>
+    void means(const F& f, float* mean) const {
+        V total[TO] = {};
+        const int64_t last = blocks - 1;
+        for (int64_t n = 0; n < last; n++)
+            UNROLL for (int g = FROM; g < TO; g++) total[g] += f(g, n);
+        UNROLL for (int g = FROM; g < TO; g++) mean[g] = sum(total[g] + only(f(g, last), width(last))) / H;
     }
 
     struct Unit {
@@ -338,6 +333,7 @@ struct Loop {
     static void backward(const Call& call) {
         Loop loop(call);
         const int64_t size = sizeof(float) * call.hidden;
+        if (Cell::NORMALIZED) loop.raw = loop.take_room();
         for (int64_t row = 0; row < call.batch; row++)
             UNROLL for (int i = 0; i < S; i++)
                 __builtin_memcpy(loop.flow(i, row), loop.dstate(i, row), size);
@@ -345,6 +341,7 @@ struct Loop {
         for (int64_t row = 0; row < call.batch; row++)
             UNROLL for (int i = 0; i < S; i++)
                 __builtin_memcpy(loop.dstate(i, row), loop.flow(i, row), size);
+        free(loop.raw);
     }
 
     float* dstate(int i, int64_t row) const { return c.dstate + (i * c.batch + c.order[row]) * H; }
@@ -354,12 +351,12 @@ struct Loop {
     void step_back(const Share& s, int64_t t) {
         each_unit(s, t, [&](int64_t row, int64_t n) { unfinish(t, row, n); });
         if constexpr (L > 0) {
-            if constexpr (Cell::NORMALIZED) unnormalize(s, t, E, G);
+            unnormalize<E, G>(s, t);
             meeting.wait(s.meets);
             unfeed(s, t);
         }
         if constexpr (E > 0) {
-            if constexpr (Cell::NORMALIZED) unnormalize(s, t, 0, E);
+            unnormalize<0, E>(s, t);
             meeting.wait(s.meets);
             stage_back<E>(s, t, du(t, 0, 0), c.early, [&](int64_t row, int64_t n, V sum) {
                 if (c.dropout) sum *= load(c.dropout + row * Hp + n * LANES);
@@ -392,6 +389,14 @@ struct Loop {
         UNROLL for (int i = 0; i < P; i++) add(c.dvectors + (row / tile * P + i) * Hp + n * LANES, dp[i]);
     }
 
+    // Where the gradient of a gate of u goes: what U is multiplied with, if normalised after one more stage.
+    float* du_of(int64_t t, int64_t row, int64_t n, int g) const {
+        return g < E ? du(t, row, n) + g * LANES : dlate(t, row, n, (g - E) / LG) + (g - E) % LG * LANES;
+    }
+    float* flow_of(int64_t t, int64_t row, int64_t n, int g) const {
+        return Cell::NORMALIZED ? raw_row(row) + g * Hp + n * LANES : du_of(t, row, n, g);
+    }
+
     void unfinish(int64_t t, int64_t row, int64_t n) const {
         const int64_t at = n * LANES, packed = c.offsets[t] + row;
         const int lanes = width(n);
@@ -416,10 +421,8 @@ struct Loop {
         }
         Cell::backward(keeps, s, p, g, dx_, du_, ds, dp);
         UNROLL for (int i = 0; i < X; i++) store(dx(t, row, n) + i * LANES, only(dx_[i], lanes));
-        if (!Cell::SAME)
-            UNROLL for (int i = 0; i < E; i++) store(du(t, row, n) + i * LANES, only(du_[i], lanes));
-        UNROLL for (int i = 0; i < L; i++)
-            store(dlate(t, row, n, i / LG) + i % LG * LANES, only(du_[E + i], lanes));
+        if (!Cell::SAME || Cell::NORMALIZED)
+            UNROLL for (int i = 0; i < G; i++) store(flow_of(t, row, n, i), only(du_[i], lanes));
         UNROLL for (int i = 0; i < S; i++) store(flow(i, row) + at, ds[i] + still[i]);
         save_gradients(t, row, n, dp);
     }
@@ -448,39 +451,37 @@ struct Loop {
             UNROLL for (int f = 0; f < FACTORS; f++) g[f] = load(c.dfed + (row * FACTORS + f) * Hp + at);
             Cell::inner_backward(keeps, s, p, g, dx_, du_, ds, dp);
             UNROLL for (int i = 0; i < X; i++) add(dx(t, row, n) + i * LANES, only(dx_[i], lanes));
-            UNROLL for (int i = 0; i < E; i++) add(du(t, row, n) + i * LANES, only(du_[i], lanes));
+            UNROLL for (int i = 0; i < E; i++) add(flow_of(t, row, n, i), only(du_[i], lanes));
             UNROLL for (int i = 0; i < S; i++) add(flow(i, row) + at, ds[i]);
             save_gradients(t, row, n, dp);
         }
     }
 
     // From the gradient of a normalised, scaled product to that of the product itself.
-    void unnormalize(const Share& s, int64_t t, int from, int to) const {
-        each_tile(s, t, [&](int64_t first, int64_t live) {
-            for (int64_t row = first; row < first + live; row++)
-                for (int g = from; g < to; g++) unnormalize_gate(t, row, g);
-        });
-    }
-
-    void unnormalize_gate(int64_t t, int64_t row, int g) const {
-        const int factor = g < E || LG == 0 ? 0 : (g - E) / LG, side = g < E ? E : LG;
-        float* d = g < E ? du(t, row, 0) + g * LANES : dlate(t, row, 0, factor) + (g - E - factor * LG) * LANES;
-        const int64_t stride = side * LANES;
-        const float *normal = product_row(t, row) + g * Hp, *gain = c.gains + g * Hp;
-        float* dgain = c.dgains + (row / tile * G + g) * Hp;
-        V plain = {}, along = {};
-        for (int64_t n = 0; n < blocks; n++) {
-            const V v = only(load(normal + n * LANES), width(n));
-            const V scaled = load(d + n * stride) * load(gain + n * LANES);
-            add(dgain + n * LANES, load(d + n * stride) * v);
-            plain += scaled;
-            along += scaled * v;
-        }
-        const float mean = sum(plain) / H, slope = sum(along) / H;
-        const float scale = c.deviations[(c.offsets[t] + row) * G + g];
-        for (int64_t n = 0; n < blocks; n++) {
-            const V v = load(normal + n * LANES), scaled = load(d + n * stride) * load(gain + n * LANES);
-            store(d + n * stride, only(scale * (scaled - mean - v * slope), width(n)));
+    template <int FROM, int TO>
+    void unnormalize(const Share& s, int64_t t) {
+        if constexpr (Cell::NORMALIZED && FROM < TO) {
+            meeting.wait(s.meets);
+            each_row(s, t, [&](int64_t row) {
+                const float *d = raw_row(row), *normal = product_row(t, row);
+                const float* deviation = c.deviations + (c.offsets[t] + row) * G;
+                float* dgain = c.dgains + row / tile * G * Hp;
+                float mean[TO], slope[TO];
+                const auto scaled = [&](int64_t at) { return load(d + at) * load(c.gains + at); };
+                means<FROM, TO>([&](int g, int64_t n) { return scaled(g * Hp + n * LANES); }, mean);
+                means<FROM, TO>([&](int g, int64_t n) {
+                    const int64_t at = g * Hp + n * LANES;
+                    return scaled(at) * load(normal + at);
+                }, slope);
+                for (int64_t n = s.from; n < s.to; n++)
+                    UNROLL for (int g = FROM; g < TO; g++) {
+                        const int64_t at = g * Hp + n * LANES;
+                        const V v = load(normal + at);
+                        add(dgain + at, only(load(d + at) * v, width(n)));
+                        const V value = deviation[g] * (scaled(at) - mean[g] - v * slope[g]);
+                        store(du_of(t, row, n, g), only(value, width(n)));
+                    }
+            });
         }
     }
 };

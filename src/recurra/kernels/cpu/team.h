@@ -36,7 +36,7 @@ struct Meeting {
             arrived = 0;
             if (__atomic_load_n(&late, __ATOMIC_RELAXED) && !parting) {
                 parting = true;
-                __atomic_store_n(busy_until(), nanoseconds() + MEMORY, __ATOMIC_RELAXED);
+                note_busy();
             }
             __atomic_store_n(&round, mine + 1, __ATOMIC_RELEASE);
             return;
@@ -49,6 +49,8 @@ struct Meeting {
             else if (nanoseconds() - since > PATIENCE + 4 * work) __atomic_store_n(&late, true, __ATOMIC_RELAXED);
         }
     }
+
+    static void note_busy() { __atomic_store_n(busy_until(), nanoseconds() + MEMORY, __ATOMIC_RELAXED); }
 
     // Whether a team found its cores busy a moment ago.
     static bool were_busy() { return nanoseconds() < __atomic_load_n(busy_until(), __ATOMIC_RELAXED); }
@@ -81,7 +83,26 @@ struct Team {
     const int* size;
     int index;
 
-    static void enter(void* work) { (*static_cast<const Work*>(work))(openmp.index(), openmp.size()); }
+    struct Region {
+        const Work* work;
+        int64_t done;  // when the caller's own part was
+    };
+
+    static void enter(void* data) {
+        Region* region = static_cast<Region*>(data);
+        const int index = openmp.index();
+        (*region->work)(index, openmp.size());
+        if (index == 0) region->done = nanoseconds();
+    }
+
+    // If the others are not done long after the caller, they do not get a core: better without them for a while.
+    static void region(int count, const Work& work) {
+        constexpr int64_t PATIENCE = 1000000;
+        Region region = {&work, 0};
+        const int64_t begin = nanoseconds();
+        openmp.parallel(enter, &region, count, 0);
+        if (nanoseconds() - region.done > PATIENCE + 4 * (region.done - begin)) Meeting::note_busy();
+    }
 
     static void* start(void* self) {
         const Team* member = static_cast<Team*>(self);
@@ -107,7 +128,7 @@ struct Team {
 
 template <class Work>
 static inline void together(int count, const Work& work) {
-    if (count <= 1) work(0, 1);
-    else if (openmp.parallel) openmp.parallel(Team<Work>::enter, const_cast<Work*>(&work), count, 0);
+    if (count <= 1 || Meeting::were_busy()) work(0, 1);
+    else if (openmp.parallel) Team<Work>::region(count, work);
     else Team<Work>::threads(count, work);
 }
