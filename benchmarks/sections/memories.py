@@ -43,7 +43,7 @@ def _row(name: str, shape: tuple[int, int, int], effort: Effort, say: Callable[[
     def values(times: Times) -> dict[str, Value]:
         found = {f"{side} ms": times.time(side) for side in ([STEPS] if slow else []) + [CHUNKWISE, LSTM]}
         if slow:
-            found["steps / chunks"] = times.ratio(STEPS, CHUNKWISE, least(1))
+            found["steps / chunks"] = times.ratio(STEPS, CHUNKWISE, least(5))
         return {**found, "LSTM / chunks": times.ratio(LSTM, CHUNKWISE)}
 
     say(f"memories: {name} {shape_of(*shape)}")
