@@ -9,6 +9,7 @@ from benchmarks.sections import (
     compiling,
     custom,
     inference,
+    memories,
     memory,
     ragged,
     streaming,
@@ -30,6 +31,7 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "streaming": streaming.run,
     "busy": busy.run,
     "zoo": zoo.run,
+    "memories": memories.run,
     "memory": memory.run,
     "compiling": compiling.run,
 }

@@ -3,11 +3,15 @@
 The variants of each operation are named here, fastest first.
 """
 
-from recurra.kernels import torch_functions
+from recurra.kernels import chunkwise, flash_memory, torch_functions
 from recurra.kernels.cpu import fused
+from recurra.kernels.memory import memory
 from recurra.kernels.recurrence import recurrence, recurrences
 
 recurrence.variant("fused", fused.accepts)(fused.run)
 recurrence.captured = fused.run_captured
 recurrences.variant("fused", fused.accepts_both)(fused.run_both)
 recurrence.variant("torch", torch_functions.accepts)(torch_functions.run)
+memory.variant("flash-linear-attention", flash_memory.accepts)(flash_memory.run)
+memory.variant("chunkwise", chunkwise.accepts)(chunkwise.run)
+memory.captured = chunkwise.run

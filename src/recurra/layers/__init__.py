@@ -7,9 +7,11 @@ from recurra.layers.gated import Gated
 from recurra.layers.gru import GRU
 from recurra.layers.layer_norm_lstm import LayerNormLSTM
 from recurra.layers.lstm import LSTM
+from recurra.layers.memories import MEMORIES, MLSTM, GatedDelta, LinearAttention, MatrixMemory
 from recurra.layers.peephole_lstm import PeepholeLSTM
 from recurra.layers.readout import Readout
 from recurra.layers.recompute import Recompute
+from recurra.layers.reset_on_boundary import ResetOnBoundary
 from recurra.layers.rnn import RNN
 from recurra.layers.stream import Stream
 from recurra.layers.zoo import ZOO
@@ -18,16 +20,21 @@ __all__ = [
     "GRU",
     "LAYERS",
     "LSTM",
+    "MLSTM",
     "RNN",
     "Bidirectional",
     "Dropout",
     "Gated",
+    "GatedDelta",
     "LayerNormLSTM",
+    "LinearAttention",
+    "MatrixMemory",
     "PeepholeLSTM",
     "Readout",
     "Recompute",
     "Recurrent",
     "RecurrentDropout",
+    "ResetOnBoundary",
     "Residual",
     "Stack",
     "Stepwise",
@@ -44,4 +51,5 @@ LAYERS: dict[str, type[Recurrent]] = {
     "peephole_lstm": PeepholeLSTM,
     "layer_norm_lstm": LayerNormLSTM,
     **ZOO,
+    **MEMORIES,
 }
