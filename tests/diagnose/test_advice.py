@@ -106,11 +106,12 @@ def test_table(found):
     console = Console(width=200, file=io.StringIO())
     console.print(table(found))
     rows = console.file.getvalue().splitlines()
-    assert rows[0].split()[:2] == ["layer", "|dL/ds|"]
+    assert " ".join(rows[0].split()) == "layer |dL/ds| end begin a step Lyapunov horizon singular values flat gates"
     assert [row.split()[0] for row in rows[1:]] == list(found)
-    assert f"{found['quiet'].layers[0].horizon} steps" in rows[1]
+    assert rows[1].split()[5] == str(found["quiet"].layers[0].horizon)
     assert "over 100" in rows[2]
-    assert "h 0%" in rows[1]
+    assert rows[1].split()[-1] == "none"
+    assert f"f {found['long'].layers[0].saturation['f']:.0%}" in rows[4]
 
 
 def test_picture(found, tmp_path):

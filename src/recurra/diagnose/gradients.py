@@ -173,7 +173,7 @@ def _layer(passage: Passage, flows: list[Flow], shares: dict[str, Tensor]) -> La
         total.masked_fill(blank, torch.nan),
         by_name,
         growth,
-        saturation(passage.layer, passage),
+        _saturation(passage),
         float(torch.stack(own).norm()) if own else 0.0,
         _facts(passage.layer),
     )
@@ -189,6 +189,11 @@ def _growth(passage: Passage) -> tuple[Growth, ...]:
     """Of the longest rows."""
     longest = passage.lengths.argsort(descending=True, stable=True)[:ROWS].tolist()
     return tuple(grow(passage, row) for row in longest if passage.lengths[row] > 0)
+
+
+def _saturation(passage: Passage) -> dict[str, float] | None:
+    begin = passage.before[0] if passage.before else None
+    return saturation(passage.layer, passage.x, begin, passage.lengths)
 
 
 def _inside(name: str, place: str) -> bool:

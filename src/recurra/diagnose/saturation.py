@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from recurra import lengths as ragged
-from recurra.diagnose.passage import Passage
 from recurra.layers import Gated, Recurrent
 
 __all__ = ["CLOSED", "OPEN", "saturation", "squashed"]
@@ -53,15 +52,18 @@ def squashed(cell: Gated) -> dict[str, str]:
 
 
 @torch.no_grad()
-def saturation(layer: Recurrent, passage: Passage) -> dict[str, float] | None:
+def saturation(
+    layer: Recurrent, x: Tensor, state: Any = None, lengths: Tensor | None = None
+) -> dict[str, float] | None:
     """The share of saturated values of each gate over all valid steps, by name; None if the layer has no equation.
 
     Saturated is a sigmoid under 0.05 or over 0.95, and a tanh beyond 0.95 on either side.
     """
-    if not isinstance(layer, Gated) or passage.lengths.sum() == 0:
+    whole = torch.full((len(x),), x.shape[1]) if lengths is None else lengths
+    if not isinstance(layer, Gated) or whole.sum() == 0:
         return None
-    values = layer.trace(passage.x, passage.before[0], passage.lengths)
-    valid = ragged.mask(passage.lengths, passage.x.shape[1], passage.x.device)
+    values = layer.trace(x, state, lengths)
+    valid = ragged.mask(whole, x.shape[1], x.device)
     shares = {}
     for name, kind in squashed(layer).items():
         value = values[name][valid]
