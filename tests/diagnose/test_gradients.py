@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 import recurra
 from recurra import GRU, LSTM, RNN, Bidirectional, Dropout, Readout, Recompute, Residual, Stack, State, Stepwise
+from recurra.diagnose.advice import advise
 from recurra.diagnose.faults import locate
 from recurra.diagnose.gradients import compare, gradients, gradients_of
 from recurra.diagnose.jacobian import SAMPLE
 from recurra.diagnose.passage import cells
-from recurra.diagnose.saturation import squashed
+from recurra.diagnose.saturation import has_sigmoid, squashed
 from recurra.errors import ConfigError, LengthsError, ShapeError
 
 WIDE = torch.float64
@@ -73,7 +74,7 @@ def test_singular_values_are_those_of_the_power(largest):
     for lag, logs in zip(layer.lags.tolist(), layer.singular, strict=True):
         exact = torch.linalg.svdvals(torch.linalg.matrix_power(A, lag))
         torch.testing.assert_close(logs.exp(), exact[[0, 2, 4]], rtol=1e-7, atol=0.0)
-    assert layer.lags.tolist() == list(range(20))
+    assert layer.lags.tolist() == list(range(19))
     assert layer.lyapunov == pytest.approx(math.log(largest), abs=1e-12)
 
 
@@ -81,7 +82,7 @@ def test_values_lost_beside_the_largest_keep_their_growth():
     eigenvalues = torch.tensor([1.1, 0.5, 0.1], dtype=WIDE)
     q = orthogonal(3)
     layer = gradients(Linear(q @ torch.diag(eigenvalues) @ q.T, q), torch.randn(1, 400, 3, dtype=WIDE)).layers[0]
-    torch.testing.assert_close(layer.singular[-1] / 400, eigenvalues.log(), rtol=0.0, atol=0.01)
+    torch.testing.assert_close(layer.singular[-1] / 399, eigenvalues.log(), rtol=0.0, atol=0.01)
     assert layer.singular[-1, 2] < -900, "beyond what a floating point number can hold"
 
 
@@ -261,6 +262,7 @@ def test_gates():
     assert squashed(GRU(1, 2)) == {"r": "sigmoid", "z": "sigmoid", "n": "tanh"}
     assert squashed(RNN(3, 5)) == {"h": "tanh"}
     assert squashed(RNN(3, 5, "relu")) == {}
+    assert [has_sigmoid(cell) for cell in (GRU(1, 2), recurra.zoo.JANET(1, 2), RNN(3, 5))] == [True, True, False]
     open_ = gradients(LSTM(3, 5, forget_bias=9.0), torch.randn(2, 9, 3)).layers[0].saturation
     assert open_["f"] == 1.0
     assert open_["i"] < 0.5
@@ -318,11 +320,19 @@ def test_compare_and_plain_values():
     assert values["layers"][0]["lyapunov"] == found["lstm"].layers[0].lyapunov
 
 
+@pytest.mark.parametrize("name", ["indrnn", "brc", "unicornn", "scrn", "layer_norm_lstm", "recurrent_highway"])
+def test_cells_of_every_build(name):
+    found = gradients(recurra.LAYERS[name](4, 4), torch.randn(2, 9, 4), lengths=[9, 5])
+    assert found.fault is None
+    assert not math.isnan(found.layers[0].lyapunov)
+    assert advise(found)
+
+
 @pytest.mark.parametrize("time", [1, 2])
 def test_short_sequences(time):
     layer = gradients(LSTM(2, 3), torch.randn(1, time, 2)).layers[0]
     assert layer.norm.shape == (time,)
-    assert layer.lags.tolist() == list(range(time + 1))
+    assert layer.lags.tolist() == list(range(time))
 
 
 def test_dead_networks_have_no_gradient():

@@ -149,11 +149,17 @@ class Toy:
         return {"loss": 1.0}
 
 
+def trainer(task: Toy, folder: Path, memory: int = 20, quiet: bool = True, **settings) -> Trainer:
+    """A trainer whose watch remembers few steps."""
+    made = Trainer(task, RunFolder(folder), Fit(**{"steps": 25, "warmup": 1} | settings), quiet)
+    made.watch = Watch(made.config.clip, memory)
+    return made
+
+
 def run(task: Toy, folder: Path, **settings) -> list[dict]:
     out = RunFolder(folder)
     out.create()
-    config = Fit(**{"steps": 220, "evaluate_every": 110, "warmup": 1} | settings)
-    Trainer(task, out, config, quiet=True).run(task.data())
+    trainer(task, folder, **settings).run(task.data())
     return [record["warning"] for record in out.records() if "warning" in record]
 
 
@@ -164,32 +170,29 @@ def network() -> nn.Module:
 
 def test_the_trainer_tells_it_in_metrics_and_once_even_if_resumed(tmp_path: Path):
     task = Toy(network(), growth=1e4)
-    found = run(task, tmp_path / "run", clip=0.01, steps=205, evaluate_every=205)
-    assert [warning["what"] for warning in found] == ["clipping"]
-    again = Trainer(task, RunFolder(tmp_path / "run"), Fit(steps=206, clip=0.01, warmup=1), quiet=True)
+    assert [warning["what"] for warning in run(task, tmp_path / "run", clip=0.01)] == ["clipping"]
+    again = trainer(task, tmp_path / "run", clip=0.01, steps=60)
     again.run(task.data(), resume=True)
-    assert again.watch.told == {"clipping"}, "what was told before is not told again"
+    assert again.watch.told == {"clipping"}
+    assert sum("warning" in record for record in RunFolder(tmp_path / "run").records()) == 1
 
 
 def test_the_progress_shows_it(tmp_path: Path, capsys):
-    out = RunFolder(tmp_path / "run")
-    out.create()
-    task = Toy(network(), growth=1e4)
-    Trainer(task, out, Fit(steps=205, clip=0.01, warmup=1, evaluate_every=300), quiet=False).run(task.data())
+    run(Toy(network(), growth=1e4), tmp_path / "run", clip=0.01, quiet=False)
     shown = " ".join(capsys.readouterr().err.split())
     assert shown.count("warning:") == 1
     assert "almost every step is clipped hard" in shown
 
 
 def test_a_healthy_run_is_silent(tmp_path: Path):
-    assert run(Toy(network()), tmp_path / "toy") == []
+    assert run(Toy(network()), tmp_path / "toy", steps=60, evaluate_every=20) == []
     words = ["to", "be", "or", "not", "that", "is", "the", "question"]
     generator = random.Random(0)
     text = tmp_path / "t.txt"
     text.write_text(" ".join(generator.choice(words) for _ in range(1500)), "utf-8")
     data = LanguageData(text=str(text), batch=4, window=16)
     task = LanguageModel(LanguageModelConfig(data, LanguageNet(hidden=16, depth=1, dropout=0.1)))
-    task.fit(tmp_path / "run", Fit(steps=220, evaluate_every=110, warmup=5, learning_rate=0.01), quiet=True)
+    task.fit(tmp_path / "run", Fit(steps=130, evaluate_every=65, warmup=5, learning_rate=0.01), quiet=True)
     lines = (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
     assert len(lines) > 10
     assert not [line for line in lines if "warning" in json.loads(line)]

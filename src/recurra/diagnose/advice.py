@@ -124,7 +124,7 @@ def _answers(table: tuple[Answer, ...], layer: LayerGradients, result: Gradients
 
 def _gated(layer: LayerGradients) -> bool:
     """Whether something in the cell decides how much is kept; of a layer without an equation this is not known."""
-    return not layer.cell or "sigmoid" in layer.cell["squashed"].values()
+    return bool(layer.cell.get("gated", True))
 
 
 def _clip(layer: LayerGradients, result: Gradients) -> str:

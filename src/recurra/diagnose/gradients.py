@@ -20,7 +20,7 @@ from recurra.diagnose.faults import find
 from recurra.diagnose.jacobian import Growth, grow
 from recurra.diagnose.measured import Gradients, LayerGradients, by_lag
 from recurra.diagnose.passage import Passage, cells, duplicate, kind, memory, undisturbed, watch
-from recurra.diagnose.saturation import saturation, squashed
+from recurra.diagnose.saturation import has_sigmoid, saturation, squashed
 from recurra.errors import ConfigError, ShapeError
 from recurra.layers import Gated, Recurrent
 
@@ -217,11 +217,13 @@ def _facts(layer: Recurrent) -> dict[str, Any]:
     """What advice needs to know of a gated cell."""
     if not isinstance(layer, Gated):
         return {}
-    recurrent = [torch.linalg.svdvals(part.double()) for part in layer.U.split(layer.hidden_size)]
+    parts = layer.U.split(layer.hidden_size) if layer.u_gates else ()
+    recurrent = [torch.linalg.svdvals(part.double()) for part in parts]
     biases = dict(zip(layer.x_gates, layer.b.split(layer.hidden_size), strict=True)) if layer.x_gates else {}
     return {
         "gates": layer.gates,
         "squashed": squashed(layer),
+        "gated": has_sigmoid(layer),
         "normalized": layer.normalized,
         "spread": (float(min(s[-1] for s in recurrent)), float(max(s[0] for s in recurrent)))
         if recurrent

@@ -58,7 +58,10 @@ class Growth:
 
 
 def grow(passage: Passage, row: int, seed: int = 0) -> Growth:
-    """Follow directions of the state of one row from its last step to its first."""
+    """Follow directions of the state of one row from its last step to its first.
+
+    The Jacobian goes back to the state after the first step; the one before it, often zero, is unlike all others.
+    """
     steps, state = int(passage.lengths[row]), tree.rows(passage.before[0], [row])
     size = sum(_real(leaf).numel() for leaf in memory(state))
     generator = torch.Generator().manual_seed(seed)
@@ -70,7 +73,7 @@ def grow(passage: Passage, row: int, seed: int = 0) -> Growth:
         first = lag == 1
         felt = chain.begin(passage.layer, x, state, generator) if first else chain.pull(passage.layer, x, state)
         influence += [felt] if felt is not None else []
-        if lag % stride == 0 or lag == steps:
+        if lag < steps and (lag % stride == 0 or lag == steps - 1):
             lags.append(lag)
             singular.append(chain.settle())
     found = torch.tensor(influence, dtype=torch.float64)

@@ -38,17 +38,27 @@ class _Squashes(TorchFunctionMode):
 
 
 @torch.no_grad()
-def squashed(cell: Gated) -> dict[str, str]:
-    """Which quantities of a cell's `trace` are a "sigmoid" or a "tanh", found by running its equation once."""
-    like = cell.W
-    x = torch.linspace(-1, 1, 2 * cell.input_size, dtype=torch.float64).sin().view(2, 1, -1).to(like)
+def _run_once(cell: Gated) -> tuple[dict[str, Tensor], list[tuple[str, Tensor]]]:
+    """What `trace` shows of one step, and what sigmoid and tanh returned in it."""
+    x = torch.linspace(-1, 1, 2 * cell.input_size, dtype=torch.float64).sin().view(2, 1, -1).to(cell.b)
     with _Squashes() as seen:
         values = cell.trace(x)
+    return values, seen.results
+
+
+def squashed(cell: Gated) -> dict[str, str]:
+    """Which quantities of a cell's `trace` are a "sigmoid" or a "tanh", found by running its equation once."""
+    values, results = _run_once(cell)
     kinds = {}
     for name, value in values.items():
-        same = [kind for kind, result in seen.results if torch.equal(result.expand_as(value[:, 0]), value[:, 0])]
+        same = [kind for kind, result in results if torch.equal(result.expand_as(value[:, 0]), value[:, 0])]
         kinds.update({name: same[0]} if same else {})
     return kinds
+
+
+def has_sigmoid(cell: Gated) -> bool:
+    """Whether a cell decides by a sigmoid, with a name or without, how much passes."""
+    return any(kind == "sigmoid" for kind, _ in _run_once(cell)[1])
 
 
 @torch.no_grad()
