@@ -127,12 +127,12 @@ def test_picture(found, tmp_path):
 
 def test_pictures_of_deep_networks_and_of_odd_ones(tmp_path):
     deep = gradients(Stack(*[GRU(3, 3) for _ in range(10)]), torch.randn(1, 1, 3))
-    draw(deep, tmp_path / "deep.png")
     dead = RNN(2, 3, "relu")
     torch.nn.init.constant_(dead.b, -100.0)
-    draw(gradients(dead, torch.randn(1, 9, 2)), tmp_path / "dead.png")
-    draw(gradients(RNN(2, 3), torch.full((1, 5, 2), torch.nan)), tmp_path / "broken.png")
-    assert len(list(tmp_path.glob("*.png"))) == 3
+    odd = {"dead": gradients(dead, torch.randn(1, 9, 2))}
+    odd["broken"] = gradients(RNN(2, 3), torch.full((1, 5, 2), torch.nan))
+    draw({**odd, "deep": deep}, tmp_path / "odd.png")
+    assert (tmp_path / "odd.png").stat().st_size > 10_000
     with pytest.raises(ConfigError, match="at least one layer"):
         draw({}, tmp_path / "none.png")
     with pytest.raises(RunError, match="cannot write"):

@@ -171,7 +171,7 @@ def network() -> nn.Module:
 def test_the_trainer_tells_it_in_metrics_and_once_even_if_resumed(tmp_path: Path):
     task = Toy(network(), growth=1e4)
     assert [warning["what"] for warning in run(task, tmp_path / "run", clip=0.01)] == ["clipping"]
-    again = trainer(task, tmp_path / "run", clip=0.01, steps=60)
+    again = trainer(task, tmp_path / "run", clip=0.01, steps=48)
     again.run(task.data(), resume=True)
     assert again.watch.told == {"clipping"}
     assert sum("warning" in record for record in RunFolder(tmp_path / "run").records()) == 1

@@ -17,7 +17,15 @@ __all__ = ["Finding", "advise", "clip_at", "name_layer"]
 GROWN = math.log(100)
 FLAT = {"tanh": 0.5, "sigmoid": 0.9}
 NEAR = 10  # steps whose gradient is taken for what it would be without explosion
-CHRONO = ("LSTM", "PeepholeLSTM", "LayerNormLSTM", "GRU")  # whose gate f or z keeps the state when it is open
+CHRONO = (
+    "LSTM",
+    "PeepholeLSTM",
+    "LayerNormLSTM",
+    "GRU",
+    "ResetBeforeGRU",
+    "LayerNormGRU",
+    "LiGRU",
+)  # whose f or z keeps
 
 
 @dataclass(frozen=True)
