@@ -28,6 +28,8 @@ FLOORS = {
     "recurra.run": 5,
     "recurra.tasks": 6,
     "recurra.recipe": 7,
+    "recurra.runs": 7,
+    "recurra.diagnose_commands": 7,
     "recurra.doctor": 7,
     "recurra.demonstration": 7,
     "recurra.cli": 7,

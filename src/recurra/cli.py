@@ -12,12 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recurra import __version__, demonstration, doctor, files, recipe
+from recurra import __version__, demonstration, diagnose_commands, doctor, recipe
 from recurra.data import sources
 from recurra.errors import ConfigError, RecurraError
 from recurra.heads.search import Sampling
-from recurra.run.estimator import Estimator
 from recurra.run.folder import RunFolder
+from recurra.runs import load
 from recurra.tasks import TASKS, LanguageModel
 
 app = typer.Typer(
@@ -29,20 +29,11 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets by name, from your package index.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(diagnose_commands.app, name="diagnose")
 console = Console(highlight=False, soft_wrap=True)
 
 Run = Annotated[Path, typer.Argument(help="A run folder, made by train.", metavar="RUN")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def load(path: Path) -> Estimator:
-    """The trained task in a run folder, of whatever kind."""
-    folder = RunFolder(path)
-    folder.require()
-    name = files.read_table(folder.config).get("task")
-    if name not in TASKS:
-        raise ConfigError(f"{path} was made for the task {name!r}, which this version of recurra does not know")
-    return TASKS[name].load(path)
 
 
 def language_model(path: Path) -> LanguageModel:

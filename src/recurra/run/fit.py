@@ -21,10 +21,12 @@ from recurra import files
 from recurra.config import key
 from recurra.errors import ConfigError, RunError, TrainingError
 from recurra.run import checkpoint, curves
+from recurra.run.blame import blame
 from recurra.run.checkpoint import Training
 from recurra.run.folder import RunFolder
 from recurra.run.progress import ProgressBar
 from recurra.run.protocol import Batches, Data, Trainable
+from recurra.run.watch import Watch
 
 __all__ = ["Fit", "Position", "Trainer", "learning_rate"]
 
@@ -127,6 +129,7 @@ class Trainer:
         self.quiet = quiet or not self.main
         self.position, self.carry = Position(), None
         self.saved = -1  # the step of the newest checkpoint
+        self.watch = Watch(config.clip)
 
     def run(self, data: Data, resume: bool = False) -> Position:
         """Train; ``resume`` goes on from the newest checkpoint of the folder."""
@@ -163,6 +166,7 @@ class Trainer:
         self.position.finished = self.position.finished and (tired or self.position.step >= self.config.steps)
         if self.main:
             self.folder.rewind(self.position.step)
+            self.watch.told |= {r["warning"]["what"] for r in self.folder.records() if "warning" in r}
 
     def _epoch(self, batches: Batches, data: Data, signals: _Signals, bar: ProgressBar) -> bool:
         """The rest of one pass over the training data; true if the run stops."""
@@ -204,7 +208,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, position.step, share)
         batch = _to(passing[position.index], self.accelerator.device)
-        total, count, self.carry = self.task.loss(self.network, batch, self.carry)
+        before = self.carry
+        total, count, self.carry = self.task.loss(self.network, batch, before)
         everywhere = self.accelerator.reduce(torch.tensor(float(count), device=total.device), reduction="sum")
         # Gradients are averaged over processes, so each one's share of the mean is scaled by their number.
         mean = total * self.accelerator.num_processes / everywhere.clamp(min=1)
@@ -213,19 +218,26 @@ class Trainer:
         norm = float(self.accelerator.clip_grad_norm_(self.network.parameters(), limit))
         value = float(total.detach())
         if not math.isfinite(value) or not math.isfinite(norm):
-            raise self._not_finite(value, norm)
+            raise self._not_finite(value, norm, self._blame(batch, before))
+        if self.main and (position.step + 1) % self.config.record_every == 0:
+            self.watch.look(position.step + 1, self.training.network)
         self.optimizer.step()
         self.optimizer.zero_grad()
         position.step, position.index = position.step + 1, position.index + 1
         return value, count, norm
 
-    def _not_finite(self, loss: float, norm: float) -> TrainingError:
+    def _blame(self, batch: Any, carry: Any) -> str:
+        with self.accelerator.autocast():
+            return blame(self.training.network, lambda network: self.task.loss(network, batch, carry)[0])
+
+    def _not_finite(self, loss: float, norm: float, where: str = "") -> TrainingError:
         at, saved = self.position, checkpoint.newest(self.folder.checkpoints)
         kept = f"The last checkpoint, {saved.name}, is untouched." if saved else "Nothing had been saved yet."
         return TrainingError(
             f"the loss is {loss} and the gradient norm {norm} at step {at.step + 1} (epoch {at.epoch}, batch "
             f"{at.index}); try a lower fit.learning_rate (now {self.config.learning_rate}), a longer fit.warmup, a "
             f"smaller fit.clip (now {self.config.clip}) or fit.precision = 'float32'. {kept}"
+            + (f" {where}" if where else "")
         )
 
     def _account(self, loss: float, count: int, norm: float, seconds: float, bar: ProgressBar) -> None:
@@ -235,6 +247,8 @@ class Trainer:
         speed = count * self.accelerator.num_processes / seconds
         share = self._agree(False)[0] if self.accelerator.num_processes == 1 else at.step / self.config.steps
         bar.update(share, at.step, loss / max(1, count), speed)
+        self.watch.step(at.step, loss / max(1, count), norm)
+        self._warn(bar)
         if not self._due(self.config.record_every):
             return
         values = {
@@ -248,12 +262,19 @@ class Trainer:
         if self.main:
             self.folder.record(values | {"gradient_norm": norm, "learning_rate": rate, "tokens_per_second": speed})
 
+    def _warn(self, bar: ProgressBar) -> None:
+        """Tell what goes wrong, in the progress and in metrics.jsonl."""
+        for trouble in self.watch.take() if self.main else ():
+            bar.say({"warning:": trouble.text})
+            self.folder.record(trouble.to_dict())
+
     @torch.no_grad()
     def _validate(self, data: Data, bar: ProgressBar) -> bool:
         """Measure, keep the best weights, save; true if patience is at its end."""
         at, begin = self.position, time.perf_counter()
         self.network.eval()
         measured = self.task.measure(self.accelerator.unwrap_model(self.network), data.valid)
+        self._look_at_gates(data.valid)
         self.network.train()
         watched = next(iter(measured.values()))
         if not math.isfinite(watched):
@@ -268,9 +289,18 @@ class Trainer:
             self.folder.record({"step": at.step, "seconds": round(at.seconds, 3), "valid": measured})
             curves.draw(self.folder.records(), self.folder.curves)
             bar.say({"step": at.step, "seconds": round(at.seconds), **measured})
+            self._warn(bar)
         at.finished = bool(self.config.patience) and at.worse >= self.config.patience
         self._save()
         return at.finished
+
+    def _look_at_gates(self, batches: Batches) -> None:
+        passing = batches.epoch(0)
+        if self.main and len(passing):
+            batch = _to(passing[0], self.accelerator.device)
+            self.watch.validate(
+                self.position.step, self.training.network, lambda network: self.task.loss(network, batch, None)
+            )
 
     def _finish(self, data: Data, bar: ProgressBar) -> None:
         if self.position.finished and not self._due(self.config.evaluate_every):
