@@ -36,7 +36,7 @@ class ScanCall:
         b, shape = self.b, tuple(self.b.shape)
         if b.dim() != 3:
             raise ShapeError(f"scan: expected b of shape (B, T, H), got {shape}")
-        if tuple(self.a.shape) not in (shape, shape[2:]):
+        if tuple(self.a.shape) != (shape[2:] if self.a.dim() == 1 else shape):
             raise ShapeError(f"scan: expected a of shape {shape} as b, or {shape[2:]}, got {tuple(self.a.shape)}")
         if tuple(self.first.shape) != (shape[0], shape[2]):
             raise ShapeError(

@@ -215,7 +215,7 @@ class Scan(Recurrent):
             kinds = [type(value).__name__ for value in found] if isinstance(found, tuple) else type(found).__name__
             raise ConfigError(f"{name}: expected two tensors (a, b), got {kinds}")
         a, b = found
-        if tuple(a.shape) not in (shape, shape[2:]) or tuple(b.shape) != shape:
+        if tuple(a.shape) != (shape[2:] if a.dim() == 1 else shape) or tuple(b.shape) != shape:
             raise ConfigError(
                 f"{name}: expected a of shape {shape} or {shape[2:]} and b of shape {shape}, got "
                 f"{tuple(a.shape)} and {tuple(b.shape)}"
