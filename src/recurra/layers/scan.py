@@ -34,9 +34,10 @@ class Scan(Recurrent):
     project   how gates come from x; override it where they are not one product W x + b
     readout   y from h, the gates and ``x.input``, the layer's input itself; h by default
 
-    ``a`` may be ``(H,)``, the same for all steps. Keep abs(a) <= 1, by sigmoid or exp(-exp(nu)) say: beyond it h
-    may grow without bound, and `recurra.check_stable` on ``trace(x)["a"]`` says where. W ``(X*H, window*F)`` begins
-    Xavier-uniform gate by gate, b and the vectors at zero. ``initial="learned"`` makes the first state a parameter.
+    a and b may also be ``(H,)`` or a number, the same for all steps. Keep abs(a) <= 1, by sigmoid or exp(-exp(nu))
+    say: beyond it h may grow without bound, and `recurra.check_stable` on ``trace(x)["a"]`` says where. W
+    ``(X*H, window*F)`` begins Xavier-uniform gate by gate, b and the vectors at zero. ``initial="learned"`` makes
+    the first state a parameter.
 
     Shapes: x ``(B, T, input_size)`` -> y ``(B, T, hidden_size)``. The state is ``State(h=...)``, and with a wider
     window ``State(h=..., x=...)``, the last inputs. Raises ConfigError, naming the method, where coefficients or
@@ -205,25 +206,30 @@ class Scan(Recurrent):
         gates = named((*self.gates, "input"), (*split(self.gates, product), seen))
         vectors = named(self.vectors, [_whole(self.get_parameter(name)) for name in self.vectors])
         found = self.coefficients(gates, vectors)
-        self._check_coefficients(found, (*seen.shape[:2], self.hidden_size))
-        return gates, vectors, *found
+        a, b = self._check_coefficients(found, product, (*seen.shape[:2], self.hidden_size))
+        return gates, vectors, a, b
 
-    def _check_coefficients(self, found: Any, shape: tuple[int, ...]) -> None:
-        """Raise ConfigError if what `coefficients` gave is not (a, b) of this shape."""
+    def _check_coefficients(self, found: Any, gates: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """What `coefficients` gave, b at every step; ConfigError if it is not (a, b) of this shape."""
         name = f"{type(self).__name__}.coefficients"
-        if not isinstance(found, tuple) or [isinstance(value, Tensor) for value in found] != [True, True]:
+        if (
+            not isinstance(found, tuple)
+            or [isinstance(value, Tensor | int | float) for value in found] != [True] * 2
+        ):
             kinds = [type(value).__name__ for value in found] if isinstance(found, tuple) else type(found).__name__
             raise ConfigError(f"{name}: expected two tensors (a, b), got {kinds}")
-        a, b = found
-        if tuple(a.shape) != (shape[2:] if a.dim() == 1 else shape) or tuple(b.shape) != shape:
-            raise ConfigError(
-                f"{name}: expected a of shape {shape} or {shape[2:]} and b of shape {shape}, got "
-                f"{tuple(a.shape)} and {tuple(b.shape)}"
-            )
+        a, b = (v if isinstance(v, Tensor) else gates.new_full(shape[2:], float(v)) for v in found)
+        for value in (a, b):
+            if tuple(value.shape) != (shape[2:] if value.dim() == 1 else shape):
+                raise ConfigError(
+                    f"{name}: expected a and b of shape {shape} or {shape[2:]}, got {tuple(a.shape)} and "
+                    f"{tuple(b.shape)}"
+                )
         if {a.is_complex(), b.is_complex()} != {self.numbers == "complex"}:
             raise ConfigError(
                 f"{name}: expected {self.numbers} numbers as the class attribute says, got {a.dtype} and {b.dtype}"
             )
+        return a, b.expand(shape)
 
     def show(self, h: Tensor, gates: Any, vectors: Any) -> Tensor:
         """The outputs of all states, checked."""
