@@ -16,15 +16,15 @@ __all__ = ["LRU"]
 class LRU(Scan):
     """Linear recurrent unit (LRU; Orvieto et al., "Resurrecting recurrent networks for long sequences", 2023).
 
-        lambda = exp(-exp(nu) + i exp(theta))
-        h'     = lambda * h + exp(gamma) * (B x)                complex, H numbers
-        y      = Re(C h') + D x
+        a  = exp(-exp(nu) + i exp(theta))                       complex, as h
+        h' = a * h + exp(gamma) * (B x)
+        y  = Re(C h') + D x
 
-    abs(lambda) < 1 whatever is learned. It begins uniform on a ring of the complex plane, gamma so that h has the
+    abs(a) < 1 whatever is learned. It begins uniform on a ring of the complex plane, gamma so that h has the
     size of B x, and B, C and D normal with the variances of the paper. Such a layer is linear from x to y: put
     something between two of them, as the paper puts gated linear units.
 
-    radius  where abs(lambda) begins: 0.9 .. 0.999 remembers 10 to 1,000 steps; the paper has 0 .. 1 for short tasks
+    radius  where abs(a) begins: 0.9 .. 0.999 remembers 10 to 1,000 steps; the paper has 0 .. 1 for short tasks
     phase   the largest angle it begins with, 2 pi in the paper, less for very long memories
     others  ``initial``, ``device`` and ``dtype``, as in `Scan`
 
