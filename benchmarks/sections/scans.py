@@ -35,8 +35,8 @@ PyTorch; JAX is `lax.associative_scan` under `jit`; torch.associative_scan has n
 runs as its generic one.
 
 Then one training step at T = 4096, as in the first section: MinGRU, which is such a recurrence, by layers of the
-same width, recurra's GRU and torch.nn.GRU. minGRU-pytorch is the same layer in sums of logarithms, which grow with T:
-it is timed although it does not agree, and how far both are from float64 stands below the table.
+same width, recurra's GRU and torch.nn.GRU. minGRU-pytorch is the same layer in sums of logarithms, which grow with
+T: it is timed although it does not agree, and how far both are from float64 stands below the table.
 """
 
 
