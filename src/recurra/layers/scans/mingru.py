@@ -29,4 +29,5 @@ class MinGRU(Scan):
     gates = ("z", "n")
 
     def coefficients(self, x: Any, p: Any) -> tuple[Tensor, Tensor]:
-        return sigmoid(-x.z), sigmoid(x.z) * positive(x.n)
+        z = sigmoid(x.z)
+        return 1 - z, z * positive(x.n)

@@ -17,13 +17,13 @@ class MinLSTM(Scan):
         f  = sigmoid(W_f x + b_f)        i = sigmoid(W_i x + b_i)        n = g(W_n x + b_n), g as in `MinGRU`
         h' = (f / (f + i)) * h + (i / (f + i)) * n
 
-    The shares are computed as sigmoid(d) and sigmoid(-d) of d = log f - log i = softplus(-i's product) -
-    softplus(-f's product), so that nothing overflows and 0 / 0 cannot be, where f and i both vanish. Deviations: as
-    in `MinGRU`, h is scanned as it is and begins at 0, and there are biases, which begin at zero.
+    The first share is computed as sigmoid(log f - log i), where log f = -softplus(-W_f x - b_f), so that nothing
+    overflows and 0 / 0 cannot be where f and i both vanish; the second is 1 less the first. Deviations: as in
+    `MinGRU`, h is scanned as it is and begins at 0, and there are biases, which begin at zero.
     """
 
     gates = ("f", "i", "n")
 
     def coefficients(self, x: Any, p: Any) -> tuple[Tensor, Tensor]:
-        d = softplus(-x.i) - softplus(-x.f)
-        return sigmoid(d), sigmoid(-d) * positive(x.n)
+        share = sigmoid(softplus(-x.i) - softplus(-x.f))
+        return share, (1 - share) * positive(x.n)

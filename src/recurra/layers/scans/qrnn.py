@@ -23,7 +23,8 @@ class QRNN(Scan):
     window = 2
 
     def coefficients(self, x: Any, p: Any) -> tuple[Tensor, Tensor]:
-        return sigmoid(x.f), sigmoid(-x.f) * tanh(x.n)
+        f = sigmoid(x.f)
+        return f, (1 - f) * tanh(x.n)
 
     def readout(self, h: Tensor, x: Any, p: Any) -> Tensor:
         return sigmoid(x.o) * h

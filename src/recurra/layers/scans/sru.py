@@ -1,9 +1,12 @@
 """The simple recurrent unit (Lei et al. 2018)."""
 
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, sigmoid, tanh
 
+from recurra.kernels.recurrence import Weights
 from recurra.layers.scan import Scan
 
 __all__ = ["SRU"]
@@ -26,9 +29,20 @@ class SRU(Scan):
         if input_size != hidden_size:
             self.gates = (*type(self).gates, "past")
         super().__init__(input_size, hidden_size, **others)
+        if input_size == hidden_size:
+            self.x_gates = (*self.gates, "input")
+
+    def weights(self) -> Weights | str:
+        """The compiled loop knows gates only: there x itself comes as one, by a matrix of ones on the diagonal."""
+        found = super().weights()
+        if isinstance(found, str) or "input" not in self.x_gates:
+            return found
+        same = torch.eye(self.hidden_size, dtype=found.W.dtype, device=found.W.device)
+        return replace(found, W=torch.cat([found.W, same]), b=torch.cat([found.b, found.b.new_zeros(len(same))]))
 
     def coefficients(self, x: Any, p: Any) -> tuple[Tensor, Tensor]:
-        return sigmoid(x.f), sigmoid(-x.f) * x.n
+        f = sigmoid(x.f)
+        return f, (1 - f) * x.n
 
     def readout(self, h: Tensor, x: Any, p: Any) -> Tensor:
         r = sigmoid(x.r)
