@@ -99,26 +99,20 @@ def define(call: GatedScan) -> tuple[Tensor, Any]:
     return y.to(call.x.dtype), _after(call, extended, last)
 
 
-def _as_loop(call: GatedScan, weights: Weights) -> Call:
-    """The same as a run of the gated loop, whose first state is what the layer puts out."""
-    cell, first = call.cell, call.cell.begin(call.state)
-    state = tree.State(**{name: first if name == "h" else torch.zeros_like(first) for name in cell.state})
-    x = windows(extend(call.x, call.state, cell.window), cell.window)
-    return Call(cell, x, state, weights, call.lengths)
-
-
 def fits_loop(call: GatedScan) -> str:
     """Why the compiled loop cannot run a layer, or ""."""
     weights = call.cell.weights()
-    return weights if isinstance(weights, str) else fused.accepts(_as_loop(call, weights))
+    return weights if isinstance(weights, str) else fused.accepts(Call(call.cell, call.x, call.state, weights))
 
 
 def run_loop(call: GatedScan) -> tuple[Tensor, Any]:
-    """From x to y in the compiled loop of gated cells, coefficients and readout included."""
-    weights = call.cell.weights()
+    """From x to y in the compiled loop of gated cells, whose first state is what the layer puts out."""
+    cell, first, weights = call.cell, call.cell.begin(call.state), call.cell.weights()
     assert isinstance(weights, Weights)  # as `fits_loop` found
-    y, last = fused.run(_as_loop(call, weights))
-    return y, _after(call, extend(call.x, call.state, call.cell.window), last.h)
+    state = tree.State(**{name: first if name == "h" else torch.zeros_like(first) for name in cell.state})
+    extended = extend(call.x, call.state, cell.window)
+    y, last = fused.run(Call(cell, windows(extended, cell.window), state, weights, call.lengths))
+    return y, _after(call, extended, last.h)
 
 
 # The scan inside warns by itself where it is slow.

@@ -74,7 +74,7 @@ def linear_scan(
 
 def define(call: ScanCall) -> tuple[Tensor, Tensor]:
     """The definition: a loop over time."""
-    a, b, h = ragged_blank(call.a, call.lengths), ragged.blank(call.b, call.lengths), call.first
+    a, b, h = _blank(call.a, call.lengths), ragged.blank(call.b, call.lengths), call.first
     time, states = b.shape[1], []
     alive = None if call.lengths is None else ragged.mask(call.lengths, time, b.device)
     for t in range(time):
@@ -84,7 +84,7 @@ def define(call: ScanCall) -> tuple[Tensor, Tensor]:
     return ragged.blank(torch.stack(states, 1) if states else b, call.lengths), h
 
 
-def ragged_blank(a: Tensor, lengths: Tensor | None) -> Tensor:
+def _blank(a: Tensor, lengths: Tensor | None) -> Tensor:
     """Coefficients with zeros in the padding; constant ones have none."""
     return a if a.dim() == 1 else ragged.blank(a, lengths)
 
@@ -97,7 +97,7 @@ def double(call: ScanCall) -> tuple[Tensor, Tensor]:
     b = ragged.blank(call.b, call.lengths)
     if b.shape[1] == 0:
         return b, call.first
-    h = _paired(ragged_blank(call.a, call.lengths), b, call.first)
+    h = _paired(_blank(call.a, call.lengths), b, call.first)
     return ragged.blank(h, call.lengths), ragged.last(h, call.lengths, call.first)
 
 

@@ -68,6 +68,7 @@ class Scan(Recurrent):
         self._check(input_size, hidden_size, initial)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.input_shape, self.output_shape = (input_size,), (hidden_size,)
+        # As a cell of the gated loop: its gates, and its states, the first of which is y.
         self.x_gates = self.gates
         self.state: tuple[str, ...] = ("h",) if type(self).readout is Scan.readout else ("y", "h")
         rows = len(self.gates if self.projected is None else self.projected) * hidden_size
