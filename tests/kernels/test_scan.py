@@ -266,7 +266,7 @@ def test_wrong_tensors_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"expected a of shape .*, got \(2,\)"):
         linear_scan(torch.ones(2), b, first)
     with pytest.raises(ShapeError, match=r"expected b of shape \(B, T, H\), got \(5, 3\)"):
-        linear_scan(a, b[0], first)
+        linear_scan(a, b[0], first, [5, 3])
     with pytest.raises(ShapeError, match=r"expected a first state of shape \(2, 3\), got \(3,\)"):
         linear_scan(a, b, first[0])
     with pytest.raises(DtypeError, match=r"got torch.float64, torch.float32 and torch.float32; use a.to"):

@@ -7,7 +7,7 @@ pairing steps, log2 T times, instead of one after another (Blelloch, "Prefix sum
 for recurrences Kogge and Stone 1973, and Martin and Cundy 2018). Past the end of a row the state stands still.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -68,8 +68,8 @@ def linear_scan(
     Raises ShapeError, DtypeError or LengthsError. Where abs(a) > 1 the states may grow without bound, which is
     legal here; `check_stable` says where that is.
     """
-    checked = None if lengths is None else ragged.check(lengths, b.shape[0], b.shape[1])
-    return scan(ScanCall(a, b, b.new_zeros(b.shape[0], b.shape[-1]) if first is None else first, checked))
+    call = ScanCall(a, b, b.new_zeros(b.shape[:1] + b.shape[2:]) if first is None else first)
+    return scan(call if lengths is None else replace(call, lengths=ragged.check(lengths, *b.shape[:2])))
 
 
 def define(call: ScanCall) -> tuple[Tensor, Tensor]:
