@@ -7,7 +7,7 @@ from benchmarks.results import Section, Table, Target, Value, geometric_mean
 
 __all__ = ["render", "table_lines"]
 
-DIGITS = {"x": 2, "ms": 2, "us": 2, "s": 2, "MB": 1, "lines": 0}
+DIGITS = {"x": 2, "ms": 2, "us": 2, "s": 2, "MB": 1, "lines": 0, "Gelem/s": 2}
 
 INTRODUCTION = """
 Written by `make bench`. Everything is measured in one process: the sides of a question take turns, round by

@@ -37,7 +37,7 @@ def most(limit: float) -> Target:
 
 @dataclass(frozen=True)
 class Value:
-    """A median with its quartiles. The unit is ms, us, s, MB, lines, or x for a ratio."""
+    """A median with its quartiles. The unit is ms, us, s, MB, lines, Gelem/s, or x for a ratio."""
 
     median: float
     low: float

@@ -14,7 +14,7 @@ from benchmarks.peers import NEEDS, PEERS, peer
 from benchmarks.race import check as check_sides
 from benchmarks.race import race
 from benchmarks.results import Row, Section, Table, Value, geometric_mean, least, most
-from benchmarks.sections import SECTIONS, compiling, custom, inference, memory, streaming, training, zoo
+from benchmarks.sections import SECTIONS, compiling, custom, inference, memory, scans, streaming, training, zoo
 from benchmarks.steps import Inference
 from benchmarks.timing import QUICK, Effort, Times, compare, spread
 
@@ -187,6 +187,17 @@ def test_a_row_of_every_custom_cell() -> None:
 def test_a_row_of_streaming() -> None:
     row = streaming._row("LSTM", 5, QUICK, SILENT)
     assert set(streaming.WAYS) <= {column.removesuffix(" us") for column in row.values}
+
+
+@pytest.mark.skipif(
+    {"jax", "minGRU-pytorch", "torchrecurrent"} - set(INSTALLED) != set(), reason="the bench extra is not installed"
+)
+def test_rows_of_scans() -> None:
+    for kind in scans.KINDS:
+        row = scans._operation(kind, (9, 2, 5), QUICK, SILENT)
+        assert {"JAX / recurra", "torch.associative_scan / recurra", "loop / recurra"} <= set(row.values), row.note
+    row = scans._layer((9, 2, 5), QUICK, SILENT)
+    assert {"GRU / MinGRU", "torch.nn.GRU / MinGRU", "minGRU-pytorch / MinGRU"} <= set(row.values), row.note
 
 
 @pytest.mark.parametrize("package", PEERS)

@@ -11,7 +11,7 @@ from recurra.kernels.cpu import build
 
 SCRIPT = """
 import random, sys, torch
-from recurra import Bidirectional, LayerNormLSTM, PeepholeLSTM, RecurrentDropout, Stream, Zoneout, zoo
+from recurra import Bidirectional, LayerNormLSTM, PeepholeLSTM, RecurrentDropout, Stream, Zoneout, linear_scan, zoo
 from recurra.kernels.cpu import build, loops
 
 build.FLAGS = (*build.FLAGS, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
@@ -31,6 +31,14 @@ for kind in (PeepholeLSTM, LayerNormLSTM, zoo.MUT3, zoo.IndRNN):
         leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(state) if leaf.requires_grad]
         (y.sum() + sum(leaf.sum() for leaf in leaves)).backward()
         Stream(cell, batch).push(torch.randn(batch, features))
+for dtype in (torch.float32, torch.complex64):
+    for hidden in (1, 7, 8, 15, 16, 17, 33, 100, 143, 300):
+        batch, time = random.randint(1, 4), random.randint(1, 9)
+        lengths = random.choice([None, [random.randint(0, time) for _ in range(batch)]])
+        a = torch.rand(random.choice([(hidden,), (batch, time, hidden)])).to(dtype).requires_grad_()
+        b = torch.randn(batch, time, hidden, dtype=dtype, requires_grad=True)
+        h, last = linear_scan(a, b, lengths=lengths)
+        (h.abs().sum() + last.abs().sum()).backward()
 print("clean")
 """
 

@@ -4,9 +4,11 @@ The variants of each operation are named here, fastest first.
 """
 
 from recurra.kernels import chunkwise, flash_memory, torch_functions
-from recurra.kernels.cpu import fused
+from recurra.kernels.cpu import fused, scans
+from recurra.kernels.gated_scan import fits_loop, gated_scan, run_loop
 from recurra.kernels.memory import memory
 from recurra.kernels.recurrence import recurrence, recurrences
+from recurra.kernels.scan import double, scan
 
 recurrence.variant("fused", fused.accepts)(fused.run)
 recurrence.captured = fused.run_captured
@@ -15,3 +17,7 @@ recurrence.variant("torch", torch_functions.accepts)(torch_functions.run)
 memory.variant("flash-linear-attention", flash_memory.accepts)(flash_memory.run)
 memory.variant("chunkwise", chunkwise.accepts)(chunkwise.run)
 memory.captured = chunkwise.run
+scan.variant("native", scans.accepts)(scans.run)
+scan.variant("doubling", lambda call: "")(double)
+scan.captured = scans.run_captured
+gated_scan.variant("fused", fits_loop)(run_loop)

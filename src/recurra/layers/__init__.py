@@ -1,6 +1,7 @@
 """Floor 2: modules that keep the protocol. `LAYERS` is the table of all cells by name."""
 
 from recurra.layers.base import Recurrent, Stepwise
+from recurra.layers.causal_convolution import CausalConvolution
 from recurra.layers.compose import Bidirectional, Residual, Stack
 from recurra.layers.dropout import Dropout, RecurrentDropout, VariationalDropout, Zoneout
 from recurra.layers.gated import Gated
@@ -13,22 +14,32 @@ from recurra.layers.readout import Readout
 from recurra.layers.recompute import Recompute
 from recurra.layers.reset_on_boundary import ResetOnBoundary
 from recurra.layers.rnn import RNN
+from recurra.layers.scan import Scan
+from recurra.layers.scans import LRU, QRNN, RGLRU, SCANS, SRU, MinGRU, MinLSTM
 from recurra.layers.stream import Stream
 from recurra.layers.zoo import ZOO
 
 __all__ = [
     "GRU",
     "LAYERS",
+    "LRU",
     "LSTM",
     "MLSTM",
+    "QRNN",
+    "RGLRU",
     "RNN",
+    "SCANS",
+    "SRU",
     "Bidirectional",
+    "CausalConvolution",
     "Dropout",
     "Gated",
     "GatedDelta",
     "LayerNormLSTM",
     "LinearAttention",
     "MatrixMemory",
+    "MinGRU",
+    "MinLSTM",
     "PeepholeLSTM",
     "Readout",
     "Recompute",
@@ -36,6 +47,7 @@ __all__ = [
     "RecurrentDropout",
     "ResetOnBoundary",
     "Residual",
+    "Scan",
     "Stack",
     "Stepwise",
     "Stream",
@@ -52,4 +64,5 @@ LAYERS: dict[str, type[Recurrent]] = {
     "layer_norm_lstm": LayerNormLSTM,
     **ZOO,
     **MEMORIES,
+    **SCANS,
 }
