@@ -322,6 +322,24 @@ def test_a_variable_around_the_equation_may_change() -> None:
     torch.testing.assert_close(cell(x)[0], want, atol=1e-5, rtol=1e-4)
 
 
+def test_a_number_that_a_method_of_the_cell_reads_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Helped(Gated):
+        gates = ("a",)
+
+        def scaled(self, value: Tensor) -> Tensor:
+            return value * SCALE
+
+        def equation(self, x: Any, u: Any, s: Any, p: Any) -> Any:
+            return State(h=torch.tanh(self.scaled(x.a + u.a)))
+
+    cell, x = Helped(3, 5), torch.randn(2, 4, 3)
+    cell(x)
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 7.0)
+    with use_backend("reference"):
+        want, _ = cell(x)
+    torch.testing.assert_close(cell(x)[0], want, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore::recurra.PerformanceWarning")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own forward mode says so
 def test_transforms_and_forward_mode_take_the_reference() -> None:

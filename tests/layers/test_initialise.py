@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from recurra import GRU, LSTM, RNN, LayerNormLSTM, PeepholeLSTM, initialise
+from recurra import GRU, LSTM, QRNN, RNN, SRU, LayerNormLSTM, MinGRU, MinLSTM, PeepholeLSTM, initialise, tree, zoo
 from recurra.errors import ConfigError
 
 CELLS = [RNN, LSTM, GRU, PeepholeLSTM, LayerNormLSTM]
@@ -112,6 +112,22 @@ def test_chrono_remembers_longer_than_default() -> None:
         _, last = layer(torch.zeros(1, 60, 1), state._replace(c=torch.ones(1, 50)))
         after.append(last.c.abs().mean().item())
     assert after[0] < 0.05 < 0.4 < after[1]
+
+
+@pytest.mark.parametrize("kind", [MinGRU, MinLSTM, QRNN, SRU, zoo.CoupledLSTM, zoo.JANET])
+def test_chrono_remembers_in_cells_whose_gate_lets_new_values_in_too(kind: type) -> None:
+    """A state of ones, and then silence: what is left of it after ten steps is more than without."""
+    left = []
+    for longest in (None, 100):
+        torch.manual_seed(1)
+        layer = kind(1, 50)
+        torch.nn.init.zeros_(layer.b)
+        if longest:
+            initialise.chrono_(layer, longest)
+        ones = tree.map(torch.ones_like, layer.initial_state(1))
+        gap = [layer(torch.zeros(1, 10, 1), state)[1][-1] for state in (ones, layer.initial_state(1))]
+        left.append((gap[0] - gap[1]).abs().mean().item())
+    assert left[1] > 2 * left[0]
 
 
 def test_chrono_refuses_what_has_no_memory_gate() -> None:

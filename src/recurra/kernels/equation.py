@@ -104,16 +104,17 @@ def _same(a: Any, b: Any) -> bool:
 
 
 class _Reader:
-    """Stands for the cell inside its equation, and notes which of its attributes are read."""
+    """Stands for the cell inside its equation, and notes which attributes it reads and which methods it calls."""
 
-    def __init__(self, cell: Cell, reads: dict[str, Any]) -> None:
-        self.__dict__["_cell"], self.__dict__["_reads"] = cell, reads
+    def __init__(self, cell: Cell, reads: dict[str, Any], methods: list[Any]) -> None:
+        self.__dict__.update(_cell=cell, _reads=reads, _methods=methods)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._cell, name)
         if isinstance(value, Tensor):
             raise EquationError(f"the equation reads self.{name}, a tensor; name it in vectors and read p.{name}")
         if inspect.ismethod(value) and value.__self__ is self._cell:
+            self._methods.append(value.__func__)
             return MethodType(value.__func__, self)
         if not isinstance(value, Hashable) or isinstance(value, nn.Module):
             raise EquationError(f"the equation reads self.{name}, a {type(value).__name__} that may change unseen")
@@ -137,18 +138,20 @@ def _numbers_around(function: Any) -> tuple[tuple[Callable[[], Any], Any], ...]:
 def trace(cell: Cell) -> Equation:
     """Trace a cell's equation and its backward. Raises EquationError naming what cannot be part of a graph."""
     reads: dict[str, Any] = {}
-    kind, reader = type(cell), _Reader(cell, reads)
+    methods: list[Any] = []
+    kind, reader = type(cell), _Reader(cell, reads, methods)
 
     def state_of(after: Any) -> tuple[Tensor, ...]:
         return tuple(getattr(after, name) for name in cell.state)
 
     graphs = _pair(cell, partial(kind.equation, reader), cell.u_gates, state_of, cell.state)
-    around = _numbers_around(kind.equation)
+    methods.append(kind.equation)
     inner: tuple[Graph | None, Graph | None] = (None, None)
     if cell.late:
         early = cell.u_gates[: len(cell.u_gates) - len(cell.late)]
         inner = _pair(cell, partial(kind.inner, reader), early, _factors, cell.late)
-        around += _numbers_around(kind.inner)
+        methods.append(kind.inner)
+    around = sum((_numbers_around(method) for method in dict.fromkeys(methods)), ())
     names = (cell.x_gates, cell.u_gates, cell.late, cell.state, cell.vectors)
     return Equation(*names, *graphs, *inner, reads=tuple(reads.items()), around=around)
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import nn
 
+from recurra import tree
 from recurra.errors import ConfigError
+from recurra.kernels.recurrence import named
 
 if TYPE_CHECKING:
     from recurra.layers.gated import Gated
@@ -53,7 +55,19 @@ def identity_(layer: L, scale: float = 1.0) -> L:
     return layer
 
 
-_KEEPERS = ("f", "z")  # the gate that keeps the old state: f of an LSTM, z of a GRU
+_KEEPERS = ("f", "z")  # names of the gate that decides how much of the old state is kept
+OPEN = 4.0  # the bias of a gate that is open
+
+
+def _influence(layer: Gated, gate: str, bias: float) -> float:
+    """How much more there is after a step if there was 1 before, with ``gate`` at ``bias`` and all else at 0."""
+    zeros = layer.b.new_zeros(1, layer.hidden_size)
+    x = named(layer.x_gates, [zeros + bias if name == gate else zeros for name in layer.x_gates])
+    u = named(layer.u_gates, [zeros for _ in layer.u_gates])
+    p = named(layer.vectors, [layer.get_parameter(name) for name in layer.vectors])
+    states = [tree.State(**dict.fromkeys(layer.state, zeros + value)) for value in (0, 1)]
+    without, with_one = (layer.equation(x, u, state, p) for state in states)
+    return sum(float((getattr(with_one, n) - getattr(without, n)).mean()) for n in layer.state)
 
 
 @torch.no_grad()
@@ -62,6 +76,7 @@ def chrono_(layer: L, longest: int) -> L:
 
         b_f = log(u),  b_i = -b_f,  u uniform in [1, longest - 1]        (f and i of an LSTM; z of a GRU)
 
+    Where an open gate lets the new value in instead, as z of `MinGRU`, b_z = -log(u): the equation is asked.
     Raises ConfigError for a layer without a gate named f or z, or ``longest`` below 3.
     """
     keeper = next((name for name in _KEEPERS if name in layer.x_gates), None)
@@ -74,6 +89,9 @@ def chrono_(layer: L, longest: int) -> L:
         raise ConfigError(f"chrono_: expected longest >= 3 time steps, got {longest}")
     biases = dict(zip(layer.x_gates, layer.b.split(layer.hidden_size), strict=True))
     biases[keeper].uniform_(1, longest - 1).log_()
+    if _influence(layer, keeper, OPEN) < _influence(layer, keeper, -OPEN):
+        biases[keeper].neg_()
+        return layer
     if "i" in biases:
         biases["i"].copy_(-biases[keeper])
     return layer
