@@ -8,6 +8,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, linear, relu
 
 __all__ = ["NADE", "FrameDistribution", "IndependentNotes", "NoteHead"]
 
+MOSTLY_SILENT = -3.0  # where the bias of a key begins: it sounds in one of twenty frames, as with four voices of 88
+
 
 class NoteHead(nn.Module, ABC):
     """A distribution over frames ``v (..., keys)`` of 0 and 1, given what a network says: ``h (..., hidden)``."""
@@ -50,6 +52,7 @@ class IndependentNotes(NoteHead):
         super().__init__()
         self.keys = keys
         self.logits = nn.Linear(hidden_size, keys)
+        nn.init.constant_(self.logits.bias, MOSTLY_SILENT)
 
     def log_prob(self, h: Tensor, frame: Tensor) -> Tensor:
         return -_surprise(self.logits(h), frame)
@@ -81,6 +84,7 @@ class NADE(NoteHead):
         self.keys = keys
         self.context = nn.Linear(hidden_size, units)
         self.bias = nn.Linear(hidden_size, keys)
+        nn.init.constant_(self.bias.bias, MOSTLY_SILENT)
         self.read = nn.Parameter(torch.randn(keys, units) * units**-0.5)  # W
         self.write = nn.Linear(units, keys, bias=False)  # V
         self.dropout = nn.Dropout(dropout)
