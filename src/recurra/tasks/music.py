@@ -18,7 +18,7 @@ from recurra.data.rolls import RollBatches, Rolls, read_roll, read_rolls
 from recurra.errors import ConfigError, RunError
 from recurra.heads.notes import NADE, IndependentNotes, NoteHead
 from recurra.kernels import dispatch
-from recurra.layers import LAYERS, Dropout, Recurrent, Stack
+from recurra.layers import LAYERS, Dropout, Recurrent, RecurrentDropout, Stack
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
 from recurra.tasks.music_stream import MusicStream
@@ -47,8 +47,8 @@ class MusicNet:
     depth: int = key(1, "layers")
     notes: Literal["independent", "nade"] = key("independent", "the notes of a frame: each alone, or in turn")
     units: int = key(256, "hidden units of nade")
-    silence: float = key(0.0, "share of the notes heard that are dropped in training")
     dropout: float = key(0.5, "share of units dropped after each layer in training")
+    recurrent_dropout: float = key(0.0, "share of each layer's memory that it does not hear, for a whole piece")
     note_dropout: float = key(0.0, "share of the hidden units of nade dropped in training")
 
 
@@ -72,7 +72,7 @@ def _check_config(data: MusicData, model: MusicNet) -> None:
     for name in ("batch", "pool"):
         if getattr(data, name) < 1:
             raise ConfigError(f"data.{name}: expected at least 1, got {getattr(data, name)}")
-    for name in ("silence", "dropout", "note_dropout"):
+    for name in ("dropout", "recurrent_dropout", "note_dropout"):
         if not 0 <= getattr(model, name) < 1:
             raise ConfigError(f"model.{name}: expected a share from 0 to below 1, got {getattr(model, name)}")
     if not 0 <= data.transpose < KEYS:
@@ -93,10 +93,12 @@ class MusicNetwork(nn.Module):
         super().__init__()
         self.keys = keys
         sizes = [keys] + [config.hidden] * config.depth
-        layers: list[Recurrent] = [Dropout(config.silence)]
+        layers: list[Recurrent] = []
         for i in range(config.depth):
             make: Any = LAYERS[config.layer]
-            layers += [make(sizes[i], sizes[i + 1]), Dropout(config.dropout)]
+            layer = make(sizes[i], sizes[i + 1])
+            layers.append(RecurrentDropout(layer, config.recurrent_dropout) if config.recurrent_dropout else layer)
+            layers.append(Dropout(config.dropout))
         self.layers = Stack(*layers)
         self.head: NoteHead
         if config.notes == "nade":

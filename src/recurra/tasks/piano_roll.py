@@ -34,13 +34,13 @@ def draw_piano_roll(
         raise ShapeError(f"draw_piano_roll: expected a roll with notes, got silence of shape {tuple(roll.shape)}")
     low, high = (pick(note.key for note in played) + transpose for pick in (min, max))
     width = max(7.0, 0.11 * len(roll) + 1.5)
-    figure = Figure(figsize=(width, 0.11 * (high - low) + 1.6), dpi=120, layout="constrained")
+    figure = Figure(figsize=(width, 0.125 * (high - low) + 1.4), dpi=120, layout="constrained")
     axes = figure.subplots()
     _keyboard(axes, low, high)
-    for frames, colour, label in ((roll[:prompt], GIVEN, "given"), (roll[prompt:], WRITTEN, "composed")):
-        begin = 0 if colour == GIVEN else prompt
-        for note in notes(frames) if len(frames) else ():
-            left, beats = (note.begin + begin) * step, (note.end - note.begin) * step
+    parts = ((0, roll[:prompt], GIVEN, "given"), (prompt, roll[prompt:], WRITTEN, "composed"))
+    for begin, frames, colour, label in parts:
+        for note in notes(frames):
+            left, beats = (begin + note.begin) * step, (note.end - note.begin) * step
             axes.barh(note.key + transpose, beats, 0.8, left, color=colour, edgecolor="white", linewidth=0.8)
         if prompt and len(frames):
             axes.barh(0, 0, color=colour, label=label)
