@@ -10,11 +10,12 @@ from torch.distributions import Bernoulli
 
 from recurra.cli import main
 from recurra.data.midi import read_midi, write_midi
-from recurra.data.rolls import RollBatches, Rolls
+from recurra.data.rolls import RollBatches
 from recurra.errors import ConfigError, RunError, ShapeError
+from recurra.layers import LAYERS, Stepwise
 from recurra.run.fit import Fit
 from recurra.tasks import MusicModel
-from recurra.tasks.music import MusicConfig, MusicData, MusicNet, MusicNetwork, frame_nats
+from recurra.tasks.music import MusicConfig, MusicData, MusicNet, MusicNetwork
 from recurra.tasks.piano_roll import draw_piano_roll
 
 pytest.importorskip("mido")
@@ -78,8 +79,8 @@ def test_rows_alone_equal_rows_in_a_batch_with_gradients(notes: str) -> None:
     padded = torch.full((3, 9, 88), torch.nan)
     for row, roll in zip(padded, rolls, strict=True):
         row[: len(roll)] = roll
-    nats = frame_nats(network, Rolls(padded, torch.tensor([6, 1, 4])))
-    alone = torch.cat([frame_nats(network, Rolls(roll[None], torch.tensor([len(roll)]))) for roll in rolls])
+    nats = network(padded, torch.tensor([6, 1, 4]))[0]
+    alone = torch.cat([network(roll[None])[0] for roll in rolls])
     assert torch.allclose(nats, alone, rtol=1e-5)
     parameters = list(network.parameters())
     for a, b in zip(*(torch.autograd.grad(x.sum(), parameters) for x in (nats, alone)), strict=True):
@@ -91,21 +92,21 @@ def test_rows_alone_equal_rows_in_a_batch_with_gradients(notes: str) -> None:
 def test_no_frame_sees_itself_or_the_future(notes: str) -> None:
     network = untrained(notes).ready()
     roll = tune(8)[None].float()
-    whole = network(roll)[0]
+    whole = network.hear(roll)[0]
     for t in range(8):
         poisoned = roll.clone()
         poisoned[:, t:] = torch.nan
-        assert torch.equal(network(poisoned)[0][:, : t + 1], whole[:, : t + 1])
-    assert network(poisoned)[0].isfinite().all(), "the last frame is predicted, never heard"
+        assert torch.equal(network.hear(poisoned)[0][:, : t + 1], whole[:, : t + 1])
+    assert network.hear(poisoned)[0].isfinite().all(), "the last frame is predicted, never heard"
     changed = roll.clone()
     changed[:, 2] = 0
-    assert not torch.allclose(network(changed)[0][:, 3], whole[:, 3])
+    assert not torch.allclose(network.hear(changed)[0][:, 3], whole[:, 3])
 
 
 @NOTES
 def test_a_stream_equals_the_whole_and_composition_repeats(notes: str) -> None:
     model, roll = untrained(notes), tune(7)
-    nats = frame_nats(model.ready(), Rolls(roll[None].float(), torch.tensor([7]))).tolist()
+    nats = model.ready()(roll[None].float())[0].tolist()
     stream = model.stream()
     for frame, expected in zip(roll, nats, strict=True):
         assert -stream.next.log_prob(frame) == pytest.approx(expected, rel=1e-4)
@@ -157,6 +158,13 @@ def test_it_learns_a_tune_by_heart(tmp_path: Path, folder: Path, notes: str) -> 
 def test_mistakes_in_a_configuration(make, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_recurrent_dropout_needs_a_gated_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LAYERS, "other", Stepwise)
+    MusicConfig(model=MusicNet(layer="other"))
+    with pytest.raises(ConfigError, match="other has no product to drop from"):
+        MusicConfig(model=MusicNet(layer="other", recurrent_dropout=0.1))
 
 
 def test_mistakes_in_a_run_folder() -> None:

@@ -18,7 +18,7 @@ from recurra.data.rolls import RollBatches, Rolls, read_roll, read_rolls
 from recurra.errors import ConfigError, RunError
 from recurra.heads.notes import NADE, IndependentNotes, NoteHead
 from recurra.kernels import dispatch
-from recurra.layers import LAYERS, Dropout, Recurrent, RecurrentDropout, Stack
+from recurra.layers import LAYERS, Dropout, Gated, Recurrent, RecurrentDropout, Stack
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
 from recurra.tasks.music_stream import MusicStream
@@ -75,6 +75,8 @@ def _check_config(data: MusicData, model: MusicNet) -> None:
     for name in ("dropout", "recurrent_dropout", "note_dropout"):
         if not 0 <= getattr(model, name) < 1:
             raise ConfigError(f"model.{name}: expected a share from 0 to below 1, got {getattr(model, name)}")
+    if model.recurrent_dropout and not issubclass(LAYERS[model.layer], Gated):
+        raise ConfigError(f"model.recurrent_dropout: {model.layer} has no product to drop from; expected 0")
     if not 0 <= data.transpose < KEYS:
         raise ConfigError(f"data.transpose: expected 0 to {KEYS - 1} semitones, got {data.transpose}")
     if not data.step > 0:
@@ -86,7 +88,7 @@ def _check_config(data: MusicData, model: MusicNet) -> None:
 class MusicNetwork(nn.Module):
     """A stack of recurrent layers with dropout, and a distribution over frames of notes.
 
-    frames (B, T, keys), lengths (B,) -> h (B, T, hidden): what ``head`` needs for frame t, from the frames before t
+    frames (B, T, keys), lengths (B,) -> nats of every frame, row after row without the padding; state
     """
 
     def __init__(self, config: MusicNet, keys: int = KEYS) -> None:
@@ -107,6 +109,14 @@ class MusicNetwork(nn.Module):
             self.head = IndependentNotes(config.hidden, keys)
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
+        h, state = self.hear(frames, lengths, state)
+        if lengths is None:
+            return -self.head.log_prob(h, frames).flatten(), state
+        valid = ragged.mask(lengths, frames.shape[1], h.device)
+        return -self.head.log_prob(h[valid], frames[valid]), state
+
+    def hear(self, frames: Tensor, lengths: Tensor | None = None, state: Any = None) -> tuple[Tensor, Any]:
+        """h (B, T, hidden), what ``head`` needs for frame t, which knows the frames before t; and the state."""
         heard = torch.cat([torch.zeros_like(frames[:, :1]), frames[:, :-1]], 1)
         return self.layers(heard, state, lengths)
 
@@ -140,7 +150,7 @@ class MusicModel(Estimator):
 
     def loss(self, network: nn.Module, batch: Rolls, carry: Any) -> tuple[Tensor, int, Any]:
         """Sum of the nats over all frames, and their number; pieces are whole, so nothing is carried."""
-        nats = frame_nats(network, batch)
+        nats, _ = network(*batch)
         return nats.sum(), len(nats), None
 
     @torch.no_grad()
@@ -150,7 +160,7 @@ class MusicModel(Estimator):
         device = next(network.parameters()).device
         for batch in batches.epoch(0):
             batch = Rolls(batch.frames.to(device), batch.lengths)
-            nats = frame_nats(network, batch)
+            nats, _ = network(*batch)
             begins = nats[torch.cat([batch.lengths.new_zeros(1), batch.lengths.cumsum(0)[:-1]]).to(device)]
             total, first = total + float(nats.sum()), first + float(begins.sum())
             frames, pieces = frames + len(nats), pieces + len(batch.lengths)
@@ -163,7 +173,7 @@ class MusicModel(Estimator):
         batch = Rolls(roll[None].float(), torch.tensor([len(roll)]))
         stream = self.stream(roll)
         following = [note_name(number) for number in stream.next.draw(0.0).nonzero()[:, 0].tolist()]
-        nats = float(frame_nats(self.ready(), batch).mean())
+        nats = float(self.ready()(*batch)[0].mean())
         return {"text": raw, "frames": len(roll), "nats_per_frame": nats, "next": following}
 
     def stream(self, raw: Tensor | None = None) -> MusicStream:
@@ -201,10 +211,3 @@ class MusicModel(Estimator):
     def relearn(self, values: dict[str, Any]) -> None:
         if values != self.learned():
             raise RunError(f"this network knows other keys, {values}; expected {self.learned()}")
-
-
-def frame_nats(network: nn.Module, batch: Rolls) -> Tensor:
-    """``-log p`` of every frame of a batch, piece after piece: the padding is left out."""
-    h, _ = network(*batch)
-    valid = ragged.mask(batch.lengths, batch.frames.shape[1], h.device)
-    return -network.head.log_prob(h[valid], batch.frames[valid])  # type: ignore[operator, union-attr]

@@ -37,19 +37,23 @@ def draw_piano_roll(
     figure = Figure(figsize=(width, 0.125 * (high - low) + 1.4), dpi=120, layout="constrained")
     axes = figure.subplots()
     _keyboard(axes, low, high)
-    parts = ((0, roll[:prompt], GIVEN, "given"), (prompt, roll[prompt:], WRITTEN, "composed"))
-    for begin, frames, colour, label in parts:
-        for note in notes(frames):
-            left, beats = (begin + note.begin) * step, (note.end - note.begin) * step
-            axes.barh(note.key + transpose, beats, 0.8, left, color=colour, edgecolor="white", linewidth=0.8)
-        if prompt and len(frames):
-            axes.barh(0, 0, color=colour, label=label)
+    _bars(axes, roll[:prompt], GIVEN, "given", 0, (step, transpose))
+    _bars(axes, roll[prompt:], WRITTEN, "composed", prompt, (step, transpose))
     _time(axes, len(roll) * step)
     axes.set_ylim(low - 1, high + 1)
     axes.set_title(title, fontsize=10, loc="left")
     if prompt:
         axes.legend(loc="lower right", ncols=2, fontsize=9, bbox_to_anchor=(1, 1), borderaxespad=0.2, frameon=False)
     files.write(Path(path), lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def _bars(axes: Axes, roll: Tensor, colour: str, label: str, begin: int, scale: tuple[float, int]) -> None:
+    """The notes of a roll that begins at a frame of the picture."""
+    step, transpose = scale
+    for note in notes(roll):
+        left, beats = (begin + note.begin) * step, (note.end - note.begin) * step
+        axes.barh(note.key + transpose, beats, 0.8, left, color=colour, edgecolor="white", linewidth=0.8)
+    axes.barh(0, 0, color=colour, label=label)  # for the legend
 
 
 def _keyboard(axes: Axes, low: int, high: int) -> None:
