@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recurra import __version__, demonstration, diagnose_commands, doctor, recipe
+from recurra import __version__, composing, demonstration, diagnose_commands, doctor, recipe
 from recurra.data import sources
 from recurra.errors import ConfigError, RecurraError
 from recurra.heads.search import Sampling
@@ -49,7 +49,9 @@ def train(
     task: Annotated[str, typer.Argument(help=f"What to learn: {', '.join(TASKS)}.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     name: Annotated[str | None, typer.Option("--recipe", help="A recipe's name, or a .toml file.")] = None,
-    data: Annotated[str | None, typer.Option(help="Train on this file: short for --set data.text=FILE.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Train on this: short for --set data.text=FILE, or data.path.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: model.hidden=64.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", min=0, max=2**32)] = None,
     deterministic: Annotated[bool, typer.Option(help="The same bits every time, on one thread.")] = False,
@@ -59,7 +61,7 @@ def train(
 ) -> None:
     """Train a network from a recipe into a run folder."""
     changes = list(settings or [])
-    changes += [f"data.text={json.dumps(data)}"] if data else []
+    changes += [f"{recipe.task_named(task).source}={json.dumps(data)}"] if data else []
     changes += [f"fit.seed={seed}"] if seed is not None else []
     changes += ["fit.deterministic=true"] if deterministic else []
     plan = _resumed(task, out, name, changes) if resume else _planned(task, name, changes)
@@ -151,6 +153,9 @@ def generate(
     print()
     if memory is not None:
         stream.save(memory)
+
+
+app.command()(composing.compose)
 
 
 @app.command()

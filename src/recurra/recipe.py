@@ -11,7 +11,7 @@ from recurra.run.estimator import Estimator
 from recurra.run.fit import Fit
 from recurra.tasks import TASKS
 
-__all__ = ["Recipe", "find", "read"]
+__all__ = ["Recipe", "find", "read", "task_named"]
 
 PLACES = (Path(__file__).parents[2] / "recipes", Path(__file__).parent / "recipes")  # a clone; an installed wheel
 
@@ -37,15 +37,20 @@ def find(task: str, name: str) -> Path:
     return known[name]
 
 
+def task_named(name: str) -> type[Estimator]:
+    """The task of this name. Raises ConfigError if there is none."""
+    if name not in TASKS:
+        raise ConfigError(f"unknown task {name!r}{configs.suggest(name, list(TASKS))}")
+    return TASKS[name]
+
+
 def read(task: str, path: Path | None, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe, with ``settings`` such as ``model.hidden=64`` laid over it; no path means all defaults."""
-    if task not in TASKS:
-        raise ConfigError(f"unknown task {task!r}{configs.suggest(task, list(TASKS))}")
+    kind = task_named(task)
     values = {} if path is None else configs.read_toml(path)
     named = values.pop("task", task)
     if named != task:
         raise ConfigError(f"{path} is a recipe for {named}, not for {task}")
     values = configs.merge(values, configs.overrides(settings))
     fit = configs.from_dict(Fit, values.pop("fit", {}), "fit")
-    kind = TASKS[task]
     return Recipe(kind, configs.from_dict(kind.Config, values), fit)

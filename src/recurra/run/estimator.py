@@ -26,6 +26,7 @@ class Estimator(ABC):
     """
 
     name: ClassVar[str]
+    source: ClassVar[str] = "data.text"  # the key of the configuration that names the data
     Config: ClassVar[type]
 
     def __init__(self, config: Any = None) -> None:

@@ -2,7 +2,8 @@
 
 from recurra.run.estimator import Estimator
 from recurra.tasks.language_model import LanguageModel
+from recurra.tasks.music import MusicModel
 
-__all__ = ["TASKS", "LanguageModel"]
+__all__ = ["TASKS", "LanguageModel", "MusicModel"]
 
-TASKS: dict[str, type[Estimator]] = {task.name: task for task in (LanguageModel,)}
+TASKS: dict[str, type[Estimator]] = {task.name: task for task in (LanguageModel, MusicModel)}
