@@ -14,6 +14,7 @@ from rich.table import Table
 
 from recurra import __version__, demonstration, doctor, files, recipe
 from recurra.data import sources
+from recurra.diagnose_commands import diagnose_app
 from recurra.errors import ConfigError, RecurraError
 from recurra.heads.search import Sampling
 from recurra.run.estimator import Estimator
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Data sets by name, from your package index.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(diagnose_app, name="diagnose")
 console = Console(highlight=False, soft_wrap=True)
 
 Run = Annotated[Path, typer.Argument(help="A run folder, made by train.", metavar="RUN")]
