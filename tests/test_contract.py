@@ -10,12 +10,17 @@ from torch import Tensor, nn, sigmoid, tanh
 from recurra import (
     GRU,
     LAYERS,
+    LRU,
     LSTM,
+    RGLRU,
     RNN,
+    SRU,
     Bidirectional,
+    CausalConvolution,
     Dropout,
     Gated,
     LayerNormLSTM,
+    MinGRU,
     PeepholeLSTM,
     Readout,
     Recurrent,
@@ -115,6 +120,11 @@ COMPOSITIONS: dict[str, Callable[[], Recurrent]] = {
     "stack of bidirectionals": lambda: Stack(
         Bidirectional(RNN(3, 2), RNN(3, 2)), Dropout(0.3), Residual(Bidirectional(RNN(4, 4), RNN(4, 4), "sum"))
     ),
+    "causal convolution": lambda: CausalConvolution(3),
+    "scans": lambda: Stack(
+        CausalConvolution(3, 2), MinGRU(3, 4), Residual(LRU(4, 4)), Dropout(0.3), SRU(4, 2, initial="learned")
+    ),
+    "bidirectional scans": lambda: Bidirectional(RGLRU(3, 4, initial="learned"), MinGRU(3, 2)),
     "dropout": lambda: Dropout(0.4),
     "dropout of nothing": lambda: Dropout(0.0),
     "variational dropout": lambda: VariationalDropout(0.4),

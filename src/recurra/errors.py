@@ -12,6 +12,7 @@
     |- DataError         (ValueError)    a file or data set that cannot be read or used
     |- RunError          (RuntimeError)  a run folder that cannot be written, read or resumed
     |- TrainingError     (RuntimeError)  training cannot go on: a loss that is not finite
+    |- UnstableError     (ArithmeticError) a recurrence whose state grows without bound
     `- ContractError     (AssertionError) a layer breaks a law of the protocol
 
 Each message says what was expected, what came, and what to do. The second base keeps ``except ValueError``
@@ -33,6 +34,7 @@ __all__ = [
     "ShapeError",
     "StateError",
     "TrainingError",
+    "UnstableError",
 ]
 
 
@@ -82,6 +84,10 @@ class RunError(RecurraError, RuntimeError):
 
 class TrainingError(RecurraError, RuntimeError):
     """Training cannot go on, such as a loss that is not finite."""
+
+
+class UnstableError(RecurraError, ArithmeticError):
+    """A recurrence whose state grows without bound."""
 
 
 class ContractError(RecurraError, AssertionError):

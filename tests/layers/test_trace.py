@@ -31,7 +31,7 @@ def test_trace_names_what_the_equation_names(kind: type[Gated], names: set[str])
     assert all(value.shape == (2, 7, 5) for value in found.values())
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if issubclass(kind, Gated)])
 def test_trace_is_what_forward_computes(name: str) -> None:
     layer: Any = LAYERS[name](3, 5, initial="learned", dtype=torch.float64)
     x, lengths = torch.randn(4, 7, 3, dtype=torch.float64), [7, 0, 1, 4]

@@ -4,10 +4,16 @@ The variants of each operation are named here, fastest first.
 """
 
 from recurra.kernels import torch_functions
-from recurra.kernels.cpu import fused
+from recurra.kernels.cpu import fused, scans
+from recurra.kernels.gated_scan import fits_loop, gated_scan, run_loop
 from recurra.kernels.recurrence import recurrence, recurrences
+from recurra.kernels.scan import double, scan
 
 recurrence.variant("fused", fused.accepts)(fused.run)
 recurrence.captured = fused.run_captured
 recurrences.variant("fused", fused.accepts_both)(fused.run_both)
 recurrence.variant("torch", torch_functions.accepts)(torch_functions.run)
+scan.variant("native", scans.accepts)(scans.run)
+scan.variant("doubling", lambda call: "")(double)
+scan.captured = scans.run_captured
+gated_scan.variant("fused", fits_loop)(run_loop)

@@ -1,6 +1,7 @@
 """Floor 2: modules that keep the protocol. `LAYERS` is the table of all cells by name."""
 
 from recurra.layers.base import Recurrent, Stepwise
+from recurra.layers.causal_convolution import CausalConvolution
 from recurra.layers.compose import Bidirectional, Residual, Stack
 from recurra.layers.dropout import Dropout, RecurrentDropout, VariationalDropout, Zoneout
 from recurra.layers.gated import Gated
@@ -11,24 +12,35 @@ from recurra.layers.peephole_lstm import PeepholeLSTM
 from recurra.layers.readout import Readout
 from recurra.layers.recompute import Recompute
 from recurra.layers.rnn import RNN
+from recurra.layers.scan import Scan
+from recurra.layers.scans import LRU, QRNN, RGLRU, SCANS, SRU, MinGRU, MinLSTM
 from recurra.layers.stream import Stream
 from recurra.layers.zoo import ZOO
 
 __all__ = [
     "GRU",
     "LAYERS",
+    "LRU",
     "LSTM",
+    "QRNN",
+    "RGLRU",
     "RNN",
+    "SCANS",
+    "SRU",
     "Bidirectional",
+    "CausalConvolution",
     "Dropout",
     "Gated",
     "LayerNormLSTM",
+    "MinGRU",
+    "MinLSTM",
     "PeepholeLSTM",
     "Readout",
     "Recompute",
     "Recurrent",
     "RecurrentDropout",
     "Residual",
+    "Scan",
     "Stack",
     "Stepwise",
     "Stream",
@@ -44,4 +56,5 @@ LAYERS: dict[str, type[Recurrent]] = {
     "peephole_lstm": PeepholeLSTM,
     "layer_norm_lstm": LayerNormLSTM,
     **ZOO,
+    **SCANS,
 }
