@@ -4,6 +4,7 @@
     |- ShapeError        (ValueError)    a tensor has the wrong number of axes or the wrong size
     |- DtypeError        (TypeError)     a tensor has the wrong type of numbers
     |- LengthsError      (ValueError)    lengths that do not describe the batch
+    |- BoundaryError     (ValueError)    boundaries of documents that are neither 0 nor 1
     |- StateError        (ValueError)    the state of another layer, batch or device
     |- NotCausalError    (RuntimeError)  one step asked of a layer that needs the future
     |- EquationError     (ValueError)    an equation that cannot become a kernel
@@ -20,6 +21,7 @@ working for people who do not know this tree.
 """
 
 __all__ = [
+    "BoundaryError",
     "BuildError",
     "ConfigError",
     "ContractError",
@@ -52,6 +54,10 @@ class DtypeError(RecurraError, TypeError):
 
 class LengthsError(RecurraError, ValueError):
     """Lengths that do not describe the batch."""
+
+
+class BoundaryError(RecurraError, ValueError):
+    """Boundaries of documents or episodes that are neither 0 nor 1."""
 
 
 class StateError(RecurraError, ValueError):

@@ -3,9 +3,10 @@
 The variants of each operation are named here, fastest first.
 """
 
-from recurra.kernels import torch_functions
+from recurra.kernels import chunkwise, flash_memory, torch_functions
 from recurra.kernels.cpu import fused, scans
 from recurra.kernels.gated_scan import fits_loop, gated_scan, run_loop
+from recurra.kernels.memory import memory
 from recurra.kernels.recurrence import recurrence, recurrences
 from recurra.kernels.scan import double, scan
 
@@ -17,3 +18,6 @@ scan.variant("native", scans.accepts)(scans.run)
 scan.variant("doubling", lambda call: "")(double)
 scan.captured = scans.run_captured
 gated_scan.variant("fused", fits_loop)(run_loop)
+memory.variant("flash-linear-attention", flash_memory.accepts)(flash_memory.run)
+memory.variant("chunkwise", chunkwise.accepts)(chunkwise.run)
+memory.captured = chunkwise.run

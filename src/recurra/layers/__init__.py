@@ -8,9 +8,11 @@ from recurra.layers.gated import Gated
 from recurra.layers.gru import GRU
 from recurra.layers.layer_norm_lstm import LayerNormLSTM
 from recurra.layers.lstm import LSTM
+from recurra.layers.memories import MEMORIES, MLSTM, GatedDelta, LinearAttention, MatrixMemory
 from recurra.layers.peephole_lstm import PeepholeLSTM
 from recurra.layers.readout import Readout
 from recurra.layers.recompute import Recompute
+from recurra.layers.reset_on_boundary import ResetOnBoundary
 from recurra.layers.rnn import RNN
 from recurra.layers.scan import Scan
 from recurra.layers.scans import LRU, QRNN, RGLRU, SCANS, SRU, MinGRU, MinLSTM
@@ -22,6 +24,7 @@ __all__ = [
     "LAYERS",
     "LRU",
     "LSTM",
+    "MLSTM",
     "QRNN",
     "RGLRU",
     "RNN",
@@ -31,7 +34,10 @@ __all__ = [
     "CausalConvolution",
     "Dropout",
     "Gated",
+    "GatedDelta",
     "LayerNormLSTM",
+    "LinearAttention",
+    "MatrixMemory",
     "MinGRU",
     "MinLSTM",
     "PeepholeLSTM",
@@ -39,6 +45,7 @@ __all__ = [
     "Recompute",
     "Recurrent",
     "RecurrentDropout",
+    "ResetOnBoundary",
     "Residual",
     "Scan",
     "Stack",
@@ -57,4 +64,5 @@ LAYERS: dict[str, type[Recurrent]] = {
     "layer_norm_lstm": LayerNormLSTM,
     **ZOO,
     **SCANS,
+    **MEMORIES,
 }
