@@ -34,7 +34,7 @@ bench: $(PEERS)
 $(PEERS): $(STAMP)
 	@echo "Installing the libraries to compare with ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--only-binary jax,jaxlib,onnx,onnxruntime,torchrecurrent --editable '.[text,dev,bench]'
+		--only-binary jax,jaxlib,onnx,onnxruntime,scikit-learn,torchrecurrent --editable '.[text,dev,bench]'
 	@touch $(PEERS)
 
 clean:

@@ -9,7 +9,7 @@ from recurra.config import suggest
 from recurra.diagnose.probes import Probe
 from recurra.diagnose.probes.base import whole_number
 from recurra.errors import ConfigError
-from recurra.layers import LAYERS, Gated, Recurrent, Stack
+from recurra.layers import LAYERS, CausalConvolution, Gated, Recurrent, Stack
 from recurra.layers.initialise import chrono_
 
 __all__ = ["Factory", "ProbeNetwork", "begin_chrono", "count_parameters", "factory", "width_for"]
@@ -20,12 +20,14 @@ Factory = Callable[[int], Recurrent]  # a width -> a layer from that width to th
 def factory(name: str, layers: Mapping[str, Factory] | None = None) -> Factory:
     """The layers of a name, each from width to width: ``"lstm"``, or ``"gru+lstm"`` for one above the other.
 
-    Names are looked up in ``layers``, then in LAYERS. Raises ConfigError for an unknown name.
+    Names are looked up in ``layers``, then in LAYERS, to which "convolution" comes: `CausalConvolution`, which lets
+    a layer with one input a step see the last four. Raises ConfigError for an unknown name.
     """
     own = dict(layers or {})
     if name in own:
         return own[name]
-    known = {**{key: _square(kind) for key, kind in LAYERS.items()}, **own}
+    known: dict[str, Factory] = {key: _square(kind) for key, kind in LAYERS.items()}
+    known |= {"convolution": CausalConvolution, **own}
     parts = [part.strip() for part in name.split("+")]
     for part in parts:
         if part not in known:

@@ -18,7 +18,8 @@ class ModularArithmetic(Probe):
 
     Products bind closer than sums, so two numbers are to be kept: the value before the last term, and that term.
     Tokens below ``modulus`` are the numbers, the next three are + - *. Every number is asked, those in the second
-    half of the steps are measured.
+    half of the steps are measured. In very short expressions 0 is somewhat likelier than 1 / ``modulus``, since
+    products are.
     """
 
     name = "modular_arithmetic"
