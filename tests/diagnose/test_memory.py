@@ -166,7 +166,7 @@ def test_chrono_reaches_the_gates_that_keep() -> None:
     f = network.layer.b.chunk(4)[1]
     assert 4 < float(f.detach().mean()) < 6.9, "log u, u uniform in 1 .. 999"
     course = practise(ProbeNetwork(factory("rnn"), 4, Adding()), Adding(), 6, replace(SHORT, start="chrono"))
-    assert course.note.startswith("no gate keeps its state")
+    assert course.note.startswith("it has no gates that chrono knows")
 
 
 def test_minutes_end_the_practice() -> None:

@@ -116,11 +116,13 @@ def _lines(
         if not line:
             continue
         colour = COLOURS[report.layers.index(outcome.layer) % len(COLOURS)]
+        above = max(0, 4 - i)  # the first marks are larger, so that lines on the same way show round each other
         axes.plot(
             *zip(*line, strict=True),
             color=colour,
             marker=MARKERS[i % len(MARKERS)],
-            markersize=4,
+            markersize=4 + 1.6 * above,
+            markerfacecolor="none" if above else colour,
             markevery=max(1, len(line) // 12),
             linewidth=1.5,
             label=_label(report, outcome),
@@ -135,7 +137,7 @@ def _lines(
         axes.set_yscale("log")
     axes.set_xlabel(below)
     axes.set_ylabel(f"{probe.measure} ({part})")
-    axes.set_title(_name(probe), fontsize=11)
+    axes.set_title(_heading(report), fontsize=11)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     files.write(Path(path), lambda temporary: figure.savefig(temporary, format="png"))
@@ -164,6 +166,12 @@ def _label(report: MemoryReport, outcome: Outcome) -> str:
 
 def _name(probe: Probe) -> str:
     return probe.name.replace("_", " ")
+
+
+def _heading(report: MemoryReport) -> str:
+    lengths = {outcome.length for outcome in report.outcomes}
+    over = f", practised over {min(lengths):,} time steps" if len(lengths) == 1 else ""
+    return _name(report.probe) + over
 
 
 def _require(report: MemoryReport) -> None:

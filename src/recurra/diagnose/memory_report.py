@@ -102,7 +102,8 @@ class MemoryReport:
     def _row(self, outcome: Outcome, lengths: Sequence[int]) -> list[str]:
         numbers = [f"{value:,}" for value in (outcome.length, outcome.width, outcome.parameters, outcome.steps)]
         scores = [outcome.score, *(outcome.elsewhere.get(length) for length in lengths)]
-        shown = ["" if score is None else f"{score:.3f}" for score in scores]
+        style = ".3f" if self.probe.classes else ".2g"
+        shown = ["" if score is None else format(score, style) for score in scores]
         return [outcome.layer, *numbers, f"{outcome.seconds:,.0f}", *shown, outcome.ending]
 
     def notes(self) -> list[str]:

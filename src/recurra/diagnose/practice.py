@@ -133,7 +133,7 @@ def practise(
     """Train a network on a probe, in place, until it is solved or steps or minutes are over."""
     lessons, course, begin = _Lessons(probe, length, practice), Course(), time.perf_counter()
     if practice.start == "chrono" and not begin_chrono(network, length):
-        course.note = "no gate keeps its state, so it began by default and not by chrono"
+        course.note = "it has no gates that chrono knows, so it began by default"
     network.to(practice.device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1.0, weight_decay=practice.weight_decay)
     right, newest = 0, None
