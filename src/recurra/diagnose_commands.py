@@ -96,7 +96,7 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
         raise ConfigError(f"{option}: expected whole numbers such as 64,128, got {text!r}") from error
 
 
-def print_whole(table: Table) -> None:
+def _print_whole(table: Table) -> None:
     """Print a table as wide as it is: a line that wraps is better read than a number that is cut off."""
     wide = Console(highlight=False, width=10_000)
     Console(highlight=False, width=max(wide.measure(table).maximum, 40)).print(table)
@@ -107,7 +107,8 @@ def _show(report: MemoryReport, out: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps([outcome.to_dict() for outcome in report.outcomes], ensure_ascii=False))
     elif report.outcomes:
-        print_whole(report.table())
+        print(report.title())
+        _print_whole(report.table())
         for note in report.notes():
             print(note)
     if not report.outcomes:

@@ -224,7 +224,8 @@ def test_table(report: MemoryReport) -> None:
     with console.capture() as captured:
         console.print(report.table())
     lines = captured.get().splitlines()
-    assert lines[1].split() == [
+    assert report.title() == "Parity(): accuracy, chance 0.5, solved at least 0.99"
+    assert lines[0].split() == [
         "layer",
         "length",
         "width",
@@ -236,8 +237,8 @@ def test_table(report: MemoryReport) -> None:
         "32",
         "result",
     ]
-    assert lines[2].split() == ["lstm", "8", "4", "0", "0", "0", "1.000", "0.980", "solved"]
-    assert lines[4].split()[-1] == "diverged"
+    assert lines[1].split() == ["lstm", "8", "4", "0", "0", "0", "1.000", "0.980", "solved"]
+    assert lines[3].split()[-1] == "diverged"
     assert report.notes() == ["gru, length 8, width 4: not finite", "gru, length 16, width 4: does not fit"]
 
 

@@ -86,10 +86,15 @@ class MemoryReport:
         chance = f", chance {self.probe.chance:.3g}" if outcome.ending == "not solved" else ""
         return f"{outcome.ending}{measured}{chance}" + (f" ({outcome.note})" if outcome.note else "")
 
+    def title(self) -> str:
+        """What was asked, in one line."""
+        goal = f"at least {self.probe.solved:g}" if self.probe.classes else f"under {self.probe.solved:g}"
+        return f"{self.probe}: {self.probe.measure}, chance {self.probe.chance:.3g}, solved {goal}"
+
     def table(self) -> Table:
         """The outcomes for people."""
         lengths = sorted({length for outcome in self.outcomes for length in outcome.elsewhere})
-        table = Table(box=None, pad_edge=False, header_style="bold", title=title(self.probe), title_justify="left")
+        table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("layer", no_wrap=True)
         numbers = ["length", "width", "parameters", "steps", "seconds", "score"]
         for name in (*numbers, *(f"at {length}" for length in lengths)):
@@ -109,9 +114,3 @@ class MemoryReport:
     def notes(self) -> list[str]:
         """What a reader should know beside the numbers: why a layer was refused, where it diverged."""
         return [f"{outcome.where}: {outcome.note}" for outcome in self.outcomes if outcome.note]
-
-
-def title(probe: Probe) -> str:
-    """What was asked, in one line."""
-    goal = f"at least {probe.solved:g}" if probe.classes else f"under {probe.solved:g}"
-    return f"{probe}: {probe.measure}, chance {probe.chance:.3g}, solved {goal}"
