@@ -34,7 +34,8 @@ bench: $(PEERS)
 $(PEERS): $(STAMP)
 	@echo "Installing the libraries to compare with ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--only-binary jax,jaxlib,minGRU-pytorch,onnx,onnxruntime,torchrecurrent --editable '.[text,music,dev,bench]'
+		--only-binary jax,jaxlib,minGRU-pytorch,onnx,onnxruntime,scikit-learn,torchrecurrent \
+		--editable '.[text,music,dev,bench]'
 	@touch $(PEERS)
 
 clean:

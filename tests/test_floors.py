@@ -33,6 +33,7 @@ FLOORS = {
     "recurra.diagnose_commands": 7,
     "recurra.doctor": 7,
     "recurra.demonstration": 7,
+    "recurra.probing": 7,
     "recurra.cli": 7,
     "recurra.__main__": 7,
     "recurra": 7,

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from torch import Tensor, nn
 
-from recurra import runs, tree
+from recurra import probing, runs, tree
 from recurra.config import suggest
 from recurra.diagnose.advice import advise
 from recurra.diagnose.gradient_pictures import draw
@@ -124,3 +124,6 @@ def _say(found: dict[str, Gradients], as_json: bool) -> None:
     console.print(table(found))
     for finding in findings:
         console.print(f"\n{finding}", markup=False)
+
+
+app.command()(probing.memory)
