@@ -1,5 +1,7 @@
 """Recompute keeps the laws, gives the gradients of its layer, and takes less memory on the way."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -53,3 +55,41 @@ def test_what_cannot_be_recomputed_is_refused() -> None:
         Recompute(Bidirectional(GRU(3, 5), GRU(3, 5)))
     with pytest.raises(ConfigError, match="expected steps to be a whole number of at least 1, got 0"):
         Recompute(GRU(3, 5), 0)
+
+
+LIMITED = """
+import resource, sys, torch
+from pathlib import Path
+from recurra import GRU, Readout, Recompute, Stack
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+layer = Stack(GRU(4, 128), GRU(128, 128), GRU(128, 128), Readout(128, 1))
+
+
+def train(layer, steps):
+    y, _ = layer(torch.randn(4, steps, 4))
+    y.square().mean().backward()
+    return torch.stack([p.grad.norm() for p in layer.parameters()]).isfinite().all()
+
+
+train(layer, 10)  # everything is loaded
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20, resource.RLIM_INFINITY))
+assert train(layer, STEPS)
+try:
+    train(layer, 3 * STEPS)
+except (MemoryError, RuntimeError) as error:
+    print("too long:", type(error).__name__)
+assert train(Recompute(layer), 10 * STEPS)
+print("ten times as long")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are set as Linux does")
+def test_ten_times_as_long_a_sequence_fits_into_the_same_memory() -> None:
+    code = LIMITED.replace("STEPS", "2000")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "too long" in done.stdout
+    assert "ten times as long" in done.stdout

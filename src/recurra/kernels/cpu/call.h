@@ -18,7 +18,7 @@ struct Call {
     const float* vectors;    // (P, Hp)
     const float* gains;      // (G, Hp) or null
     const float* dropout;    // (B, Hp) or null, in our order
-    const uint8_t* keep;     // (S, B*T, H): 1 where the state stands still, or null
+    const uint8_t* keep;     // (S, B*T, H): 1 where the state stands still, and 15 bytes of room behind; or null
     const float* shares;     // (S,): the share of each state tensor that is kept, or null
     const float* first;      // (S, B, H), in the caller's order as all that follows with B
     float* y;                // (B*T, H)

@@ -248,8 +248,10 @@ def _common(task: Task) -> dict[str, Tensor | None]:
     if kernel.normalized:
         inputs = given.gains[: len(given.b)]
         wider |= {"x_gains": packing.blocked(inputs, hidden), "x_shifts": packing.blocked(given.b, hidden)}
-    if given.keep.numel():
-        wider["keep" if given.keep.dtype == torch.bool else "shares"] = given.keep
+    if given.keep.dtype == torch.bool:  # read by whole vectors
+        wider["keep"] = pad(given.keep.flatten(), (0, packing.LANES - 1)) if hidden % packing.LANES else given.keep
+    elif given.keep.numel():
+        wider["shares"] = given.keep
     return {"offsets": order.offsets, "index": order.index, "order": order.rows, **wider}
 
 

@@ -295,11 +295,10 @@ struct Loop {
     }
 
     // Zoneout: how much of its old value a unit keeps.
-    V share_kept(int i, int64_t packed, int64_t at, int lanes) const {
+    V share_kept(int i, int64_t packed, int64_t at) const {
         if (!c.keep) return splat(c.shares[i]);
-        Bytes here = {};
-        __builtin_memcpy(&here, c.keep + (i * c.places + c.index[packed]) * H + at, lanes);
-        return __builtin_convertvector(here, V);
+        const uint8_t* from = c.keep + (i * c.places + c.index[packed]) * H + at;
+        return __builtin_convertvector(*reinterpret_cast<const Bytes*>(from), V);
     }
 
     // The equation, and where its results go.
@@ -313,7 +312,7 @@ struct Loop {
         Cell::forward(here.x, u, here.s, here.p, after, keeps);
         if (c.keep || c.shares)
             UNROLL for (int i = 0; i < S; i++) {
-                const V keep = share_kept(i, packed, at, lanes);
+                const V keep = share_kept(i, packed, at);
                 after[i] = keep * here.s[i] + (1.0f - keep) * after[i];
             }
         store(c.y + c.index[packed] * H + at, after[0], lanes);
@@ -400,6 +399,7 @@ struct Loop {
     void unfinish(int64_t t, int64_t row, int64_t n) const {
         const int64_t at = n * LANES, packed = c.offsets[t] + row;
         const int lanes = width(n);
+        const bool zoneout = c.keep || c.shares;
         V keeps[KEPT + 1], s[S], p[P + 1], g[S], still[S] = {}, dx_[X + 1], du_[G + 1], ds[S], dp[P + 1];
         UNROLL for (int i = 0; i < Cell::KEPT_FORWARD; i++) keeps[i] = load(kept(t, row, n) + i * LANES);
         UNROLL for (int i = 0; i < P; i++) p[i] = load(c.vectors + i * Hp + at);
@@ -407,8 +407,8 @@ struct Loop {
             s[i] = load(before(t, row) + i * Hp + at);
             g[i] = load(flow(i, row) + at);
             if (i == 0) g[0] += load(c.dy + c.index[packed] * H + at, lanes);
-            if (c.keep || c.shares) {
-                const V keep = share_kept(i, packed, at, lanes);
+            if (zoneout) {
+                const V keep = share_kept(i, packed, at);
                 still[i] = keep * g[i];
                 g[i] = (1.0f - keep) * g[i];
             }
@@ -423,7 +423,7 @@ struct Loop {
         UNROLL for (int i = 0; i < X; i++) store(dx(t, row, n) + i * LANES, only(dx_[i], lanes));
         if (!Cell::SAME || Cell::NORMALIZED)
             UNROLL for (int i = 0; i < G; i++) store(flow_of(t, row, n, i), only(du_[i], lanes));
-        UNROLL for (int i = 0; i < S; i++) store(flow(i, row) + at, ds[i] + still[i]);
+        UNROLL for (int i = 0; i < S; i++) store(flow(i, row) + at, zoneout ? ds[i] + still[i] : ds[i]);
         save_gradients(t, row, n, dp);
     }
 

@@ -24,7 +24,8 @@ static inline void rest() {
 // on the members of the team should part: `parting` is decided by the last to arrive, so that all of them see the
 // same after a meeting.
 struct Meeting {
-    static constexpr int64_t PATIENCE = 30000, MEMORY = 300000000;  // nanoseconds
+    static constexpr int64_t PATIENCE = 30000, SHORT = 4000000, LONG = 300000000;  // nanoseconds
+    static constexpr int WAKE = 10;  // times more patience at the first meeting: threads may have to wake up
     int64_t work;  // nanoseconds that a member needs between two meetings, rather more than less
     int arrived = 0, round = 0;
     bool late = false, parting = false;
@@ -41,23 +42,33 @@ struct Meeting {
             __atomic_store_n(&round, mine + 1, __ATOMIC_RELEASE);
             return;
         }
+        const int64_t patience = (mine ? 1 : WAKE) * PATIENCE + 4 * work;
         int64_t since = 0;
         for (int turn = 0; __atomic_load_n(&round, __ATOMIC_ACQUIRE) == mine; turn++) {
             if (turn < 400) { rest(); continue; }
             sched_yield();
             if (!since) since = nanoseconds();
-            else if (nanoseconds() - since > PATIENCE + 4 * work) __atomic_store_n(&late, true, __ATOMIC_RELAXED);
+            else if (nanoseconds() - since > patience) __atomic_store_n(&late, true, __ATOMIC_RELAXED);
         }
     }
 
-    static void note_busy() { __atomic_store_n(busy_until(), nanoseconds() + MEMORY, __ATOMIC_RELAXED); }
+    // One late meeting may be chance, such as a page that was touched for the first time: work is done alone for a
+    // moment. Each time that it is late again soon after, for twice as long.
+    static void note_busy() {
+        const int64_t now = nanoseconds(), span = __atomic_load_n(busy(1), __ATOMIC_RELAXED);
+        const bool again = now - __atomic_load_n(busy(0), __ATOMIC_RELAXED) < span;
+        const int64_t next = !again ? SHORT : 2 * span < LONG ? 2 * span : LONG;
+        __atomic_store_n(busy(1), next, __ATOMIC_RELAXED);
+        __atomic_store_n(busy(0), now + next, __ATOMIC_RELAXED);
+    }
 
     // Whether a team found its cores busy a moment ago.
-    static bool were_busy() { return nanoseconds() < __atomic_load_n(busy_until(), __ATOMIC_RELAXED); }
+    static bool were_busy() { return nanoseconds() < __atomic_load_n(busy(0), __ATOMIC_RELAXED); }
 
-    static int64_t* busy_until() {
-        static int64_t moment = 0;
-        return &moment;
+    // Until when cores are taken for busy, and for how long that was decided.
+    static int64_t* busy(int which) {
+        static int64_t moments[2] = {0, 0};
+        return &moments[which];
     }
 };
 
