@@ -32,7 +32,7 @@ class Effort:
     fewest: int = 5
     budget: float = 12.0
     least: float = 0.01
-    rest: float = 0.012
+    rest: float = 0.05
     starts: int = 3
     largest: tuple[int, int, int] = (10_000, 10_000, 10_000)
 

@@ -24,8 +24,7 @@ static inline void rest() {
 // on the members of the team should part: `parting` is decided by the last to arrive, so that all of them see the
 // same after a meeting.
 struct Meeting {
-    static constexpr int64_t PATIENCE = 30000, SHORT = 4000000, LONG = 300000000;  // nanoseconds
-    static constexpr int WAKE = 10;  // times more patience at the first meeting: threads may have to wake up
+    static constexpr int64_t WAKING = 60000, PATIENCE = 300000, SHORT = 1000000, LONG = 300000000;  // nanoseconds
     int64_t work;  // nanoseconds that a member needs between two meetings, rather more than less
     int arrived = 0, round = 0;
     bool late = false, parting = false;
@@ -42,7 +41,7 @@ struct Meeting {
             __atomic_store_n(&round, mine + 1, __ATOMIC_RELEASE);
             return;
         }
-        const int64_t patience = (mine ? 1 : WAKE) * PATIENCE + 4 * work;
+        const int64_t patience = (mine ? PATIENCE : WAKING) + 4 * work;
         int64_t since = 0;
         for (int turn = 0; __atomic_load_n(&round, __ATOMIC_ACQUIRE) == mine; turn++) {
             if (turn < 400) { rest(); continue; }
@@ -52,12 +51,12 @@ struct Meeting {
         }
     }
 
-    // One late meeting may be chance, such as a page that was touched for the first time: work is done alone for a
-    // moment. Each time that it is late again soon after, for twice as long.
+    // One late meeting may be chance, such as an interrupt or a page that was touched for the first time: work is done
+    // alone for a moment. Each time that it is late again soon after, for four times as long.
     static void note_busy() {
         const int64_t now = nanoseconds(), span = __atomic_load_n(busy(1), __ATOMIC_RELAXED);
-        const bool again = now - __atomic_load_n(busy(0), __ATOMIC_RELAXED) < span;
-        const int64_t next = !again ? SHORT : 2 * span < LONG ? 2 * span : LONG;
+        const bool again = now - __atomic_load_n(busy(0), __ATOMIC_RELAXED) < LONG;
+        const int64_t next = !again ? SHORT : 4 * span < LONG ? 4 * span : LONG;
         __atomic_store_n(busy(1), next, __ATOMIC_RELAXED);
         __atomic_store_n(busy(0), now + next, __ATOMIC_RELAXED);
     }
@@ -94,26 +93,7 @@ struct Team {
     const int* size;
     int index;
 
-    struct Region {
-        const Work* work;
-        int64_t done;  // when the caller's own part was
-    };
-
-    static void enter(void* data) {
-        Region* region = static_cast<Region*>(data);
-        const int index = openmp.index();
-        (*region->work)(index, openmp.size());
-        if (index == 0) region->done = nanoseconds();
-    }
-
-    // If the others are not done long after the caller, they do not get a core: better without them for a while.
-    static void region(int count, const Work& work) {
-        constexpr int64_t PATIENCE = 1000000;
-        Region region = {&work, 0};
-        const int64_t begin = nanoseconds();
-        openmp.parallel(enter, &region, count, 0);
-        if (nanoseconds() - region.done > PATIENCE + 4 * (region.done - begin)) Meeting::note_busy();
-    }
+    static void enter(void* work) { (*static_cast<const Work*>(work))(openmp.index(), openmp.size()); }
 
     static void* start(void* self) {
         const Team* member = static_cast<Team*>(self);
@@ -139,7 +119,7 @@ struct Team {
 
 template <class Work>
 static inline void together(int count, const Work& work) {
-    if (count <= 1 || Meeting::were_busy()) work(0, 1);
-    else if (openmp.parallel) Team<Work>::region(count, work);
+    if (count <= 1) work(0, 1);
+    else if (openmp.parallel) openmp.parallel(Team<Work>::enter, const_cast<Work*>(&work), count, 0);
     else Team<Work>::threads(count, work);
 }
