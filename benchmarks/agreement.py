@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["Disagreement", "agree"]
+__all__ = ["TOLERANCE", "Disagreement", "agree"]
 
 TOLERANCE = 2e-5
 

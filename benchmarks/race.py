@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks.agreement import Disagreement, agree
+from benchmarks.agreement import TOLERANCE, Disagreement, agree
 from benchmarks.results import Row, Value
 from benchmarks.steps import Side
 from benchmarks.timing import Effort, Times, compare
@@ -25,25 +25,30 @@ def race(
     effort: Effort,
     pairs: Sequence[tuple[str, str]] | None = None,
     oracles: Mapping[str, Side] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Row:
     """The row with this name, shape and group. Sides that disagree are not timed, and the row says so.
 
     values   what the columns hold
     pairs    which sides must agree; without it the first one with each other one
     oracles  sides that the others are checked by, and that are not timed
+    tolerance  how far they may be apart
     """
     name, shape, group = label
     names = list(sides)
     pairs = [(names[0], other) for other in names[1:]] if pairs is None else pairs
     try:
-        error, note = check(sides, pairs, oracles)
+        error, note = check(sides, pairs, oracles, tolerance)
     except Disagreement as disagreement:
         return Row(name, shape, group=group, note=f"not timed: {disagreement}")
     return Row(name, shape, values(compare(sides, effort)), group, error, note)
 
 
 def check(
-    sides: Mapping[str, Side], pairs: Sequence[tuple[str, str]], oracles: Mapping[str, Side] | None = None
+    sides: Mapping[str, Side],
+    pairs: Sequence[tuple[str, str]],
+    oracles: Mapping[str, Side] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> tuple[float, str]:
     """The largest error over all pairs, and "" or which slower path a side took. Raises Disagreement."""
     with dispatch.record() as log:
@@ -52,7 +57,7 @@ def check(
     errors = [0.0]
     for ours, theirs in pairs:
         try:
-            errors.append(agree(results[ours], results[theirs]))
+            errors.append(agree(results[ours], results[theirs], tolerance))
         except Disagreement as disagreement:
             raise Disagreement(f"{ours} and {theirs}: {disagreement}") from disagreement
     slow = [_reason(decision) for decision in log if decision.ran == dispatch.REFERENCE]

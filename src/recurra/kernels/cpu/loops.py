@@ -211,7 +211,8 @@ def _room(task: Task, trains: bool) -> Kept:
 
 def _sizes(task: Task, one_thread: bool, trains: bool) -> dict[str, int]:
     order, hidden = task.order, task.given.U.shape[1]
-    threads, by_units = (1, False) if one_thread else _team(order, task.given.U.shape[0] // hidden, hidden)
+    team = _team(order, task.given.U.shape[0] // hidden, hidden, task.kernel.normalized)
+    threads, by_units = (1, False) if one_thread else team
     sizes = {"batch": order.batch, "steps": order.steps, "total": order.total, "hidden": hidden}
     places = task.given.x.shape[0] * task.given.x.shape[1]
     flags = {"by_units": int(by_units), "trains": int(trains)}
@@ -225,14 +226,15 @@ OWN_FIRST = 40_000  # the same where there are too few rows to share
 LITTLE = 100_000  # equations below which one thread is done before another has begun, where units have no product
 
 
-def _team(order: Order, gates: int, hidden: int) -> tuple[int, bool]:
+def _team(order: Order, gates: int, hidden: int, normalized: bool) -> tuple[int, bool]:
     """How many threads run the loop, and whether each takes a part of the units instead of a part of the rows."""
     threads, batch = torch.get_num_threads(), order.batch
     if not gates and order.total * hidden < LITTLE:
         return 1, False
     if not gates and batch < 4 * threads:
         return threads, True  # without ever waiting for each other
-    if 4 * gates * hidden * hidden > (OWN_CACHE if batch > 4 else OWN_FIRST) and hidden > 32:
+    first = 4 * OWN_FIRST if normalized else OWN_FIRST  # they meet more often
+    if 4 * gates * hidden * hidden > (OWN_CACHE if batch > 4 else first) and hidden > 32:
         return threads, True
     return min(threads, (batch + 3) // 4), False
 
@@ -272,8 +274,8 @@ def _from(index: Tensor, part: Part) -> Tensor:
 
 
 def _threads(multiplications: int) -> int:
-    """A thread takes some 30 microseconds to begin: what a core multiplies meanwhile is not worth a second one."""
-    return 1 if multiplications < 4_000_000 else torch.get_num_threads()
+    """A thread takes some 30 microseconds to begin, more if it sleeps: for less than that one core does alone."""
+    return 1 if multiplications < 8_000_000 else torch.get_num_threads()
 
 
 def _packed(task: Task) -> tuple[Tensor, Tensor | None]:
