@@ -37,11 +37,11 @@ def draw(path: Path) -> None:
         for place, value in zip(places, values, strict=True):
             axes.annotate(f"{value:.3g}", (place, value), (0, 2), textcoords="offset points", ha="center")
     axes.set_yscale("log")
-    axes.set_ylim(top=axes.get_ylim()[1] * 2)
+    axes.set_ylim(top=axes.get_ylim()[1] * 4)
     axes.set_xticks(range(len(found)), [f"{name[1:]} units" for name in found])
     axes.set_ylabel("milliseconds")
     axes.set_title("One training pass over 4,096 steps, one row")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=3, loc="upper center")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
 
