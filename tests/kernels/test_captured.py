@@ -6,7 +6,20 @@ import pytest
 import torch
 from torch.export import Dim, export
 
-from recurra import GRU, LSTM, Bidirectional, LayerNormLSTM, PeepholeLSTM, Readout, Recurrent, Stack, Zoneout, zoo
+from recurra import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    LayerNormLSTM,
+    PeepholeLSTM,
+    Readout,
+    Recurrent,
+    Stack,
+    State,
+    Zoneout,
+    use_backend,
+    zoo,
+)
 from recurra.kernels.cpu import build, fused, operation
 from recurra.kernels.recurrence import Call
 
@@ -71,3 +84,15 @@ def test_a_kernel_of_another_process_is_asked_for() -> None:
     given = fused._given(Call(cell, x, cell.initial_state(2, x), cell.weights()))
     with pytest.raises(Exception, match="is not loaded in this process: run its layer once"):
         operation.loop(*given, None, "unknown-1-0-0-0", False, False)
+
+
+def test_a_share_of_its_own_for_each_unit_is_left_to_the_definition() -> None:
+    cell, x = LSTM(3, 5), torch.randn(2, 4, 3)
+    keep = State(h=torch.rand(2, 4, 5), c=torch.rand(2, 4, 5))
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return cell.sequence(x, cell.initial_state(2, x), None, keep=keep)[0]
+
+    with use_backend("reference"):
+        want = run(x)
+    torch.testing.assert_close(torch.compile(run, fullgraph=True, backend="aot_eager")(x), want)

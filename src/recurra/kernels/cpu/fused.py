@@ -72,7 +72,7 @@ def accepts(call: Call) -> str:
         return f"the fused kernel computes in float32, x is {x.dtype}"
     if _half(call) and torch_functions.kind(call.cell) == "lstm" and not torch_functions.accepts(call):
         return "torch's own LSTM multiplies in 16 bits, the fused kernel in 32"
-    if call.keep is not None and {_how_kept(leaf) for leaf in call.keep} not in ({"units"}, {"a share"}):
+    if not _keeps(call):
         return "the fused kernel keeps whole units, or the same share of all"
     if type(x) not in (Tensor, nn.Parameter) or watched():
         return "the fused kernel takes plain tensors, outside of compilers, torch.func and forward-mode gradients"
@@ -83,10 +83,11 @@ def accepts(call: Call) -> str:
     return ""
 
 
-def _how_kept(keep: Tensor) -> str:
-    if keep.dtype == torch.bool:
-        return "units"
-    return "a share" if keep.numel() == 1 else "shares"
+def _keeps(call: Call) -> bool:
+    """Whether zoneout is one of the two kinds that the loop knows: masks, or one share for each state tensor."""
+    leaves = () if call.keep is None else tuple(call.keep)
+    masks = [leaf.dtype == torch.bool for leaf in leaves]
+    return all(masks) or (not any(masks) and all(leaf.numel() == 1 for leaf in leaves))
 
 
 def _half(call: Call) -> bool:
@@ -106,7 +107,8 @@ def run(call: Call) -> tuple[Tensor, Any]:
 
 def run_captured(call: Call) -> tuple[Tensor, Any]:
     """The same for a compiler or an exporter that watches: one operation of torch, or else the definition."""
-    name = _name_of(call.cell) if call.x.device.type == "cpu" and call.x.dtype in TYPES else ""
+    fits = call.x.device.type == "cpu" and call.x.dtype in TYPES and _keeps(call)
+    name = _name_of(call.cell) if fits else ""
     if not name:
         return define(call)
     given = _given(call)
