@@ -34,6 +34,7 @@ FLOORS = {
     "recurra.doctor": 7,
     "recurra.demonstration": 7,
     "recurra.probing": 7,
+    "recurra.screen": 7,
     "recurra.cli": 7,
     "recurra.__main__": 7,
     "recurra": 7,

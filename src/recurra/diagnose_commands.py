@@ -18,6 +18,7 @@ from recurra.diagnose.gradients import compare, gradients_of
 from recurra.diagnose.measured import Gradients
 from recurra.errors import ConfigError, RunError
 from recurra.layers import LAYERS
+from recurra.screen import print_whole
 
 __all__ = ["app"]
 
@@ -121,7 +122,7 @@ def _say(found: dict[str, Gradients], as_json: bool) -> None:
         told = [{"layer": f.layer, "what": f.what, "text": f.text, "advice": f.advice} for f in findings]
         print(json.dumps({"networks": networks, "findings": told}, ensure_ascii=False, allow_nan=False))
         return
-    console.print(table(found))
+    print_whole(table(found))
     for finding in findings:
         console.print(f"\n{finding}", markup=False)
 

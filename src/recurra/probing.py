@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from recurra import config
 from recurra.diagnose.memory import MemoryReport, MemoryTest, measure_memory, probe_from
@@ -17,6 +15,7 @@ from recurra.diagnose.practice import Practice
 from recurra.diagnose.probes import PROBES
 from recurra.errors import ConfigError
 from recurra.layers import LAYERS
+from recurra.screen import print_whole
 
 __all__ = ["memory"]
 
@@ -86,19 +85,13 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
         raise ConfigError(f"{option}: expected whole numbers such as 64,128, got {text!r}") from error
 
 
-def _print_whole(table: Table) -> None:
-    """Print a table as wide as it is: a line that wraps is better read than a number that is cut off."""
-    wide = Console(highlight=False, width=10_000)
-    Console(highlight=False, width=max(wide.measure(table).maximum, 40)).print(table)
-
-
 def _show(report: MemoryReport, out: Path, as_json: bool) -> None:
     """Print the outcomes and draw the pictures."""
     if as_json:
         print(json.dumps([outcome.to_dict() for outcome in report.outcomes], ensure_ascii=False))
     elif report.outcomes:
         print(report.title())
-        _print_whole(report.table())
+        print_whole(report.table())
         for note in report.notes():
             print(note)
     if not report.outcomes:
