@@ -1,8 +1,8 @@
 """Column files of tagged sentences: one token a line, an empty line after each sentence, as CoNLL-2003 and WNUT.
 
-    EU       NNP  I-NP  I-ORG         columns are parted by tabs, or by spaces
-    rejects  VBZ  I-VP  O             the token is the first column, the tag the last; or say which
-    German   JJ   I-NP  I-MISC
+EU       NNP  I-NP  I-ORG         columns are parted by tabs, or by spaces
+rejects  VBZ  I-VP  O             the token is the first column, the tag the last; or say which
+German   JJ   I-NP  I-MISC
 """
 
 import warnings

@@ -24,23 +24,20 @@ __all__ = ["WordVectors", "read_vectors"]
 class WordVectors:
     """Vectors of some words.
 
-    words    as they were asked for, or as they stand in the file
-    values   (words, size)
-    wanted   how many words were asked for; ``share`` of them have a vector
+    words   as they were asked for, or as they stand in the file
+    values  (words, size)
+    share   of the words that were asked for, which have a vector
     """
 
     words: tuple[str, ...]
     values: Tensor
-    wanted: int
-
-    @property
-    def share(self) -> float:
-        """The share of the wanted words that have a vector."""
-        return len(self.words) / max(1, self.wanted)
+    share: float
 
 
-def read_vectors(path: str | Path, needed: Iterable[str], size: int = 0) -> WordVectors:
-    """The vectors of the ``needed`` words; of other words nothing is kept, so the file may be larger than memory.
+def read_vectors(path: str | Path, needed: Iterable[str], size: int = 0, keep: int = 0) -> WordVectors:
+    """The vectors of the ``needed`` words, and of the first ``keep`` words of the file, its most frequent ones.
+
+    Of other words nothing is kept, so the file may be larger than memory.
 
     A word that the file lacks takes the vector of the first word that differs from it in case only: ``paris`` that
     of ``Paris``. Of a word that stands twice the first counts. ``size``: the expected dimensions, 0 for any.
@@ -48,7 +45,7 @@ def read_vectors(path: str | Path, needed: Iterable[str], size: int = 0) -> Word
     Raises DataError with the line number for a line with another dimension or with what is no number, and if none
     of the words has a vector.
     """
-    table = _Table(path, needed, size)
+    table = _Table(path, needed, size, keep)
     for number, line in _lines(path):
         table.take(number, line)
     return table.vectors()
@@ -57,8 +54,8 @@ def read_vectors(path: str | Path, needed: Iterable[str], size: int = 0) -> Word
 class _Table:
     """What was found so far: of the word itself, or of one that differs in case."""
 
-    def __init__(self, path: str | Path, needed: Iterable[str], size: int) -> None:
-        self.path, self.wanted, self.size = path, set(needed), size
+    def __init__(self, path: str | Path, needed: Iterable[str], size: int, keep: int) -> None:
+        self.path, self.wanted, self.size, self.keep = path, set(needed), size, keep
         self.exact: dict[str, list[float]] = {}
         self.similar: dict[str, list[float]] = {}
         self.lowered: dict[str, list[str]] = {}
@@ -80,7 +77,7 @@ class _Table:
                 f"{_trailing_numbers(cells)} numbers: {line[:40]!r}"
             )
         word = " ".join(cells[: -self.size])
-        if word in self.wanted and word not in self.exact:
+        if word not in self.exact and (word in self.wanted or len(self.exact) < self.keep):
             self.exact[word] = self._numbers(number, cells)
         for other in self.lowered.get(word.lower(), ()):
             if other != word and other not in self.similar:
@@ -100,12 +97,13 @@ class _Table:
     def vectors(self) -> WordVectors:
         """All that was found."""
         found = {**self.similar, **self.exact}
-        if not found:
+        if not self.wanted & found.keys():
             raise DataError(
                 f"{self.path}: none of the {len(self.wanted)} words of the data has a vector; is it the same language?"
             )
         words = tuple(sorted(found))
-        return WordVectors(words, torch.tensor([found[word] for word in words]), len(self.wanted))
+        share = len(self.wanted & found.keys()) / max(1, len(self.wanted))
+        return WordVectors(words, torch.tensor([found[word] for word in words]), share)
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:

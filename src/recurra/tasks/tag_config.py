@@ -22,7 +22,9 @@ class TagData:
     units: Literal["words", "characters"] = key("words", "what a token is; characters for Chinese")
     word: int = key(0, "the column of the token, from 0")
     tag: int = key(-1, "the column of the tag, from 0; -1: the last")
-    illegal: Literal["repair", "error"] = key("repair", "an I- that goes on with nothing: begins an entity, or error")
+    illegal: Literal["repair", "error"] = key(
+        "repair", "an I- that goes on with nothing: begins an entity, or error"
+    )
     comments: bool = key(False, "lines before a sentence that begin with # are comments (CoNLL-U)")
     vectors: str = key("", "a text file of word vectors by GloVe or word2vec to begin with")
     vectors_keep: int = key(0, "so many words from the top of that file are known beside those of the data")

@@ -62,7 +62,9 @@ class TagVocabulary:
             words=("", *words),
             shapes=_frequent(tokens, lambda token: [shape(token)]),
             characters=_frequent(tokens, list),
-            pairs=_frequent(Counter(p for s in sentences for p in neighbours(s.tokens)), _alone) if pairs else ("",),
+            pairs=_frequent(Counter(p for s in sentences for p in neighbours(s.tokens)), _alone)
+            if pairs
+            else ("",),
         )
 
     @classmethod
