@@ -59,7 +59,7 @@ def read_conll(path: str | Path, columns: Columns | None = None) -> list[Sentenc
     kinds = kinds_of(tags for _, tags, _ in raw)
     if len(kinds) > MOST_KINDS:
         raise DataError(
-            f"{path}: {len(kinds)} types of entity, such as {', '.join(kinds[:3])}; is column {columns.tag} the tag? "
+            f"{path}: {len(kinds)} types of entity, such as {', '.join(kinds[:3])}; is column {columns.tag} right? "
             f"Line {raw[0][2][0]} has: {lines[raw[0][2][0] - 1]!r}"
         )
     return _legal(path, raw, columns.repair)

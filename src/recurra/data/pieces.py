@@ -17,6 +17,7 @@ In the end 's, 'm, 're, 've, 'll, 'd and n't are cut from English words, as the 
 import re
 import unicodedata
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["Piece", "characters", "words"]
@@ -40,7 +41,7 @@ def words(text: str) -> list[Piece]:
     for match in _pattern().finditer(text):
         clitic = CLITIC.search(match[0])
         cuts = [match.start(), *([match.start() + clitic.start()] if clitic else []), match.end()]
-        found += [Piece(text[a:b], a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+        found += [Piece(text[a:b], a, b) for a, b in pairwise(cuts)]
     return found
 
 

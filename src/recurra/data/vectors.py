@@ -99,7 +99,8 @@ class _Table:
         found = {**self.similar, **self.exact}
         if not self.wanted & found.keys():
             raise DataError(
-                f"{self.path}: none of the {len(self.wanted)} words of the data has a vector; is it the same language?"
+                f"{self.path}: none of the {len(self.wanted)} words of the data has a vector; is it another "
+                "language?"
             )
         words = tuple(sorted(found))
         share = len(self.wanted & found.keys()) / max(1, len(self.wanted))

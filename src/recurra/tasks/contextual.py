@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from recurra import config as configs
-from recurra import tree
 from recurra.data.batches import RowBatches
 from recurra.data.text import Tokens
 from recurra.errors import ConfigError, RunError

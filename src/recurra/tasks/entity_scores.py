@@ -16,12 +16,12 @@ __all__ = ["EntityScores", "Score"]
 
 
 class Score(NamedTuple):
-    """Shares from 0 to 1, and how many entities there are."""
+    """Shares from 0 to 1, and how many entities there are in the data."""
 
     precision: float
     recall: float
     f1: float
-    count: int
+    entities: int
 
 
 @dataclass

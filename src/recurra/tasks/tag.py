@@ -2,8 +2,8 @@
 
     p(tags | tokens) = CRF(W y_t + b)          y = layers(features of the tokens)
 
-Bidirectional recurrent layers under a CRF (Huang et al. 2015) over words and their characters (Lample et al. 2016; Ma
-and Hovy 2016), with the states of character language models if there are any (Akbik et al. 2018).
+Bidirectional recurrent layers under a CRF (Huang et al. 2015) over words and their characters (Lample et al. 2016;
+Ma and Hovy 2016), with the states of character language models if there are any (Akbik et al. 2018).
 """
 
 import sys
@@ -88,8 +88,8 @@ class Tagger(Estimator):
         numbers = self._vocabulary().numbers["words"]
         if network.words is None or network.words.embedding_dim != self.vectors.values.shape[1]:
             raise ConfigError(
-                f"model.words: expected {self.vectors.values.shape[1]} as the vectors of {self.config.data.vectors}, "
-                f"got {self.config.model.words}"
+                f"model.words: expected {self.vectors.values.shape[1]} as the vectors of {self.config.data.vectors}"
+                f", got {self.config.model.words}"
             )
         scale = network.words.weight.std() / self.vectors.values.std()
         found = [(numbers[w], i) for i, w in enumerate(self.vectors.words) if w in numbers]
@@ -292,8 +292,8 @@ class Tagger(Estimator):
     def _check_causal(self) -> None:
         if self.contextual and not self.contextual.causal and not self.config.model.bidirectional:
             raise ConfigError(
-                "model.language_models: one of them reads backwards, which a tagger with model.bidirectional = false "
-                "cannot; leave it out"
+                "model.language_models: one of them reads backwards, which a tagger with model.bidirectional = "
+                "false cannot; leave it out"
             )
 
     def _sentences(self) -> int:
@@ -358,8 +358,8 @@ def _read_parts(data: TagData) -> list[list[Sentence]]:
         return [read_conll(path, columns) for path in (data.train, data.valid, data.test)]
     if not data.path:
         raise ConfigError(
-            "data.path: expected a folder of column files, a file, or the name of a data set (recurra data list); or "
-            "set data.train, data.valid and data.test"
+            "data.path: expected a folder of column files, a file, or the name of a data set (recurra data list); "
+            "or set data.train, data.valid and data.test"
         )
     path = get(data.path) if data.path in SOURCES else Path(data.path)
     if path.is_dir():

@@ -181,7 +181,7 @@ def _stack(config: TagNet, size: int) -> Stack:
     layers: list[Recurrent] = [VariationalDropout(config.dropout)]
     for _ in range(config.depth):
         directions = [_direction(config, size) for _ in range(2 if config.bidirectional else 1)]
-        layers.append(Bidirectional(*directions) if config.bidirectional else directions[0])
+        layers.append(Bidirectional(directions[0], directions[1]) if config.bidirectional else directions[0])
         layers.append(VariationalDropout(config.dropout))
         size = config.hidden * len(directions)
     return Stack(*layers)

@@ -24,7 +24,8 @@ PAGE = """<!doctype html>
 body {{ font: 18px/2.1 Georgia, "Noto Serif TC", serif; max-width: 46rem; margin: 3rem auto; padding: 0 1rem;
   color: #222 }}
 mark {{ padding: .25em .3em; border-radius: .3em; color: inherit }}
-small {{ font: 600 .6em/1 "Helvetica Neue", Arial, sans-serif; margin-left: .4em; white-space: nowrap; opacity: .75 }}
+small {{ font: 600 .6em/1 "Helvetica Neue", Arial, sans-serif; margin-left: .4em; white-space: nowrap;
+  opacity: .75 }}
 </style></head><body>
 <p dir="auto">{text}</p>
 </body></html>
@@ -69,7 +70,7 @@ def draw_scores(scores: EntityScores, path: Path) -> None:
     _crossed(right, scores, kinds)
     total = scores.total
     figure.suptitle(
-        f"{total.count} entities: F1 {total.f1:.3f}, precision {total.precision:.3f}, recall {total.recall:.3f}"
+        f"{total.entities} entities: F1 {total.f1:.3f}, precision {total.precision:.3f}, recall {total.recall:.3f}"
     )
     files.write(path, lambda temporary: figure.savefig(temporary, format="png"))
 

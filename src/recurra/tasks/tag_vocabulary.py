@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -106,7 +107,7 @@ def _frequent(counts: Counter[str], parts: Callable[[str], list[str]]) -> tuple[
 def neighbours(tokens: Sequence[str]) -> list[str]:
     """The T + 1 pairs of T tokens: before the first one, between, after the last one."""
     row = [EDGE, *map(plain, tokens), EDGE]
-    return [f"{a} {b}" for a, b in zip(row, row[1:], strict=False)]
+    return [f"{a} {b}" for a, b in pairwise(row)]
 
 
 class Row(NamedTuple):
