@@ -62,7 +62,7 @@ def test_what_goes_on_with_nothing_is_mended_and_told(tmp_path: Path) -> None:
         found = read_conll(path)
     assert len(caught) == 1
     assert found[0].tags == ("B-X", "O", "B-X", "I-X")
-    with pytest.raises(DataError, match="line 3: I-X after O is not BIO; mend the file, or set data.illegal"):
+    with pytest.raises(DataError, match=r"line 3: I-X after O is not BIO; mend the file, or set data.illegal"):
         read_conll(path, Columns(repair=False))
     unfinished = written(tmp_path, "a S-X\nb B-X\n")
     with pytest.warns(DataWarning, match="line 2: a sentence that ends with B-X is not BIOES"):

@@ -54,10 +54,10 @@ def test_what_is_written_is_read_again(scheme: str) -> None:
 
 def test_letters_of_each_scheme() -> None:
     found = [Span(0, 1, "X"), Span(1, 4, "X"), Span(5, 7, "Y")]
-    assert write(found, 7) == "B-X B-X I-X I-X O B-Y I-Y".split()
-    assert write(found, 7, "BIO1") == "I-X B-X I-X I-X O I-Y I-Y".split()
-    assert write(found, 7, "BIOES") == "S-X B-X I-X E-X O B-Y E-Y".split()
-    assert spans("U-X B-X I-X L-X O B-Y L-Y".split()) == found, "BILOU"
+    assert write(found, 7) == ["B-X", "B-X", "I-X", "I-X", "O", "B-Y", "I-Y"]
+    assert write(found, 7, "BIO1") == ["I-X", "B-X", "I-X", "I-X", "O", "I-Y", "I-Y"]
+    assert write(found, 7, "BIOES") == ["S-X", "B-X", "I-X", "E-X", "O", "B-Y", "E-Y"]
+    assert spans(["U-X", "B-X", "I-X", "L-X", "O", "B-Y", "L-Y"]) == found, "BILOU"
     with pytest.raises(ConfigError, match="expected one of BIO, BIO1, BIOES"):
         write(found, 7, "IOB")
     for wrong in ([Span(0, 8, "X")], [Span(2, 2, "X")], [Span(0, 3, "X"), Span(2, 4, "Y")]):
