@@ -1,0 +1,384 @@
+"""Named entities: who, where and what a sentence names, by a tag for each token.
+
+    p(tags | tokens) = CRF(W y_t + b)          y = layers(features of the tokens)
+
+Bidirectional recurrent layers under a CRF (Huang et al. 2015) over words and their characters (Lample et al. 2016;
+Ma and Hovy 2016), with the states of character language models if there are any (Akbik et al. 2018).
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from recurra.data.batches import RowBatches
+from recurra.data.conll import Columns, Sentence, read_conll
+from recurra.data.pieces import Piece, characters, words
+from recurra.data.sources import SOURCES, get
+from recurra.data.spans import Span, spans, write
+from recurra.data.vectors import WordVectors, read_vectors
+from recurra.errors import ConfigError, DataError, NotCausalError, RunError
+from recurra.heads.crf import Span as CRFSpan
+from recurra.kernels import dispatch
+from recurra.run.estimator import Estimator
+from recurra.run.protocol import Batches, Data
+from recurra.tasks.contextual import ContextualWords
+from recurra.tasks.entity_scores import EntityScores
+from recurra.tasks.tag_config import TagConfig, TagData, TagNet
+from recurra.tasks.tag_network import TagNetwork
+from recurra.tasks.tag_pictures import draw_scores, render, to_html
+from recurra.tasks.tag_stream import TagStream
+from recurra.tasks.tag_vocabulary import TagBatch, TagRows, TagVocabulary, plain
+
+__all__ = ["TagConfig", "TagData", "TagNet", "Tagger"]
+
+NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}  # of files in a folder
+STEPS = 8192  # tokens, with padding, that are answered at once
+
+
+class Tagger(Estimator):
+    """A model that finds entities in sentences, trained on column files.
+
+    >>> tagger = Tagger(TagConfig(data=TagData(path="my_folder")))       # doctest: +SKIP
+    >>> tagger.fit("runs/names")                                         # doctest: +SKIP
+    >>> tagger.predict("Angela Merkel visited Paris.")["entities"]       # doctest: +SKIP
+    """
+
+    name = "tag"
+    source: ClassVar[str] = "data.path"
+    maximize: ClassVar[bool] = True
+    Config = TagConfig
+    config: TagConfig
+
+    def __init__(self, config: TagConfig | None = None) -> None:
+        super().__init__(config)
+        self.vocabulary: TagVocabulary | None = None
+        self.vectors: WordVectors | None = None
+        self.contextual: ContextualWords | None = None
+
+    def data(self) -> Data:
+        """The sentences in three parts; words are learned from the first one, once."""
+        parts, config = _read_parts(self.config.data), self.config.data
+        if not any(span for sentence in parts[0] for span in spans(sentence.tags)):
+            raise DataError("the training part has no entity; is data.tag the right column?")
+        if self.vocabulary is None:
+            more = self._read_vectors(parts)
+            self.vocabulary = TagVocabulary.learn(parts[0], more, pairs=self.config.model.pairs > 0)
+        if self.contextual is None and self.config.model.language_models:
+            self.contextual = ContextualWords.load(self.config.model.language_models, self._joiner)
+        self._check_causal()
+        train = self._rows(parts[0], config.unknown).batches(config.batch, config.unit, True, config.pool)
+        return Data(train, self._held_out(parts[1]), self._held_out(parts[2]))
+
+    def network(self) -> nn.Module:
+        contextual = self.contextual
+        if contextual is None:
+            return TagNetwork(self.config.model, self._vocabulary())
+        return TagNetwork(self.config.model, self._vocabulary(), contextual.shape, contextual.networks)
+
+    @torch.no_grad()
+    def begin(self, network: nn.Module) -> None:
+        """Put the word vectors of ``data.vectors`` in, scaled to the size of those that are drawn."""
+        if self.vectors is None:
+            return
+        assert isinstance(network, TagNetwork)
+        numbers = self._vocabulary().numbers["words"]
+        if network.words is None or network.words.embedding_dim != self.vectors.values.shape[1]:
+            raise ConfigError(
+                f"model.words: expected {self.vectors.values.shape[1]} as the vectors of {self.config.data.vectors}"
+                f", got {self.config.model.words}"
+            )
+        scale = network.words.weight.std() / self.vectors.values.std()
+        found = [(numbers[w], i) for i, w in enumerate(self.vectors.words) if w in numbers]
+        places, rows = torch.tensor(found).T
+        network.words.weight[places] = self.vectors.values[rows] * scale
+
+    def loss(self, network: nn.Module, batch: TagBatch, carry: Any) -> tuple[Tensor, int, Any]:
+        """Sum of the nats of all sentences, and the number of their tokens; nothing is carried."""
+        return network(batch).sum(), int(batch.lengths.sum()), None
+
+    @torch.no_grad()
+    def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
+        """F1, precision and recall of entities as conlleval counts them, from 0 to 1; share of right tags; nats.
+
+        Entities of a type that was never seen in training count as missed, and are told as ``unknown_entities``;
+        for the nats and the share of right tags they are O.
+        """
+        scores, nats, right, tokens, missed = self._scores(network, batches)
+        f1 = scores.total
+        found = {"f1": f1.f1, "precision": f1.precision, "recall": f1.recall}
+        found |= {"accuracy": right / max(1, tokens), "loss": nats / max(1, tokens)}
+        return found | ({"unknown_entities": float(missed)} if missed else {})
+
+    def _scores(self, network: nn.Module, batches: Batches) -> tuple[EntityScores, float, int, int, int]:
+        names, scores = self._vocabulary().tags(self.config.model.scheme), EntityScores()
+        nats, right, tokens, missed = 0.0, 0, 0, 0
+        for batch in batches.epoch(0):
+            batch = _on(batch, next(network.parameters()).device)
+            assert isinstance(network, TagNetwork)
+            found, _ = network.head.decode(network.scores(batch), batch.lengths)
+            nats += float(network(batch).sum())
+            right += int((found == batch.tags).sum())
+            tokens, missed = tokens + int(batch.lengths.sum()), missed + int(batch.missed.sum())
+            for row, answer, length in zip(
+                batch.tags.tolist(), found.tolist(), batch.lengths.tolist(), strict=True
+            ):
+                there, said = ([names[tag] for tag in tags[:length]] for tags in (row, answer))
+                scores.add(spans(there), spans(said))
+        scores.there["(never seen)"] += missed
+        return scores, nats, right, tokens, missed
+
+    def predict(self, raw: str | Sequence[str]) -> dict[str, Any]:
+        """The entities of one line of text, or of a sentence that is already a list of tokens.
+
+            {"text", "entities": [{"type", "text", "begin", "end", "confidence"}], "tokens", "tags", "shown"}
+
+        ``text[begin:end]`` is the entity. Its confidence is the probability, given by the model, that exactly these
+        tokens are an entity of this type. Tags are BIO.
+        """
+        return self.predict_many([raw])[0]
+
+    @torch.no_grad()
+    def predict_many(self, raws: Sequence[str | Sequence[str]]) -> list[dict[str, Any]]:
+        """The answers of `predict` for many inputs, in their order."""
+        network, inputs = self._network(), [self._cut(raw) for raw in raws]
+        names = self._vocabulary().tags(self.config.model.scheme)
+        answers: list[dict[str, Any]] = [_answer(text, [], [], []) for text, _ in inputs]
+        for chosen, batch in self._batches(inputs):
+            scores = network.scores(batch)
+            tags, _ = network.head.decode(scores, batch.lengths)
+            found = [spans([names[tag] for tag in row if tag >= 0]) for row in tags.tolist()]
+            shares = self._confidences(network, scores, batch.lengths, found)
+            for index, entities, share in zip(chosen, found, shares, strict=True):
+                answers[index] = _answer(*inputs[index], entities, share)
+        return answers
+
+    @torch.no_grad()
+    def best(self, raw: str | Sequence[str], n: int = 5) -> list[dict[str, Any]]:
+        """The n likeliest ways to tag one input, the likeliest first: ``entities``, ``tags`` and ``probability``.
+
+        There are fewer if the sentence is so short that it has fewer.
+        """
+        if n < 1:
+            raise ConfigError(f"best: expected n of at least 1, got {n}")
+        network, given = self._network(), self._cut(raw)
+        if not given[1]:
+            return [{"entities": [], "tags": [], "probability": 1.0}]
+        names = self._vocabulary().tags(self.config.model.scheme)
+        ((_, batch),) = self._batches([given])
+        scores = network.scores(batch)
+        tags, nats = network.head.best(scores, batch.lengths, n)
+        answers = []
+        for row, log in zip(tags[0].tolist(), nats[0].tolist(), strict=True):
+            if log == -torch.inf or min(row) < 0:
+                break
+            found = spans([names[tag] for tag in row])
+            answer = _answer(*given, found, self._confidences(network, scores, batch.lengths, [found])[0])
+            answers.append({"entities": answer["entities"], "tags": answer["tags"], "probability": _exp(log)})
+        return answers
+
+    def stream(self, raw: str | Sequence[str] = "") -> TagStream:
+        """A `TagStream` that has read ``raw``: push a token, and it tells its tag.
+
+        Raises NotCausalError if the network reads from both ends.
+        """
+        if self.config.model.bidirectional:
+            raise NotCausalError(
+                "this tagger reads each sentence from both ends and has no single step; train one with "
+                "model.bidirectional = false to stream tags"
+            )
+        vocabulary = self._vocabulary()
+        stream = TagStream(self._network(), vocabulary, self.config.model.scheme, self.contextual)
+        for piece in self._cut(raw)[1]:
+            stream.push(piece.text)
+        return stream
+
+    def read(self, source: str) -> Batches:
+        """The sentences of a column file."""
+        return self._held_out(read_conll(source, _columns(self.config.data)))
+
+    def explain(self) -> str:
+        """Which kernel runs for a batch of sentences."""
+        network, rows = self._network(), [Sentence(("a",) * 32, ("O",) * 32)] * self._sentences()
+        (batch,) = self._rows(rows).batches(len(rows), "rows").epoch(0)
+        with dispatch.record() as log:
+            network(batch)
+        return "\n".join(dict.fromkeys(str(decision) for decision in log))
+
+    def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
+        """F1 by type, and which types are taken for which, as ``entities.png``."""
+        with torch.no_grad():
+            scores, *_ = self._scores(self.ready(), batches)
+        draw_scores(scores, folder / "entities.png")
+        return [folder / "entities.png"]
+
+    def draw_answer(self, raw: str, folder: Path, name: str) -> list[Path]:
+        """The text with its entities marked, as HTML."""
+        path = folder / f"{name}.html"
+        to_html(self.predict(raw), path)
+        return [path]
+
+    def learned(self) -> dict[str, Any]:
+        models = [] if self.contextual is None else self.contextual.to_dict()
+        return {**self._vocabulary().to_dict(), "language_models": models}
+
+    def relearn(self, values: dict[str, Any]) -> None:
+        self.vocabulary = TagVocabulary.from_dict(values)
+        models = values.get("language_models", [])
+        self.contextual = ContextualWords.from_dict(models, self._joiner) if models else None
+
+    @property
+    def _joiner(self) -> str:
+        return " " if self.config.data.units == "words" else ""
+
+    def _cut(self, raw: str | Sequence[str]) -> tuple[str, list[Piece]]:
+        """A text and its tokens; tokens that come as a list make the text that a language model reads."""
+        if isinstance(raw, str):
+            return raw, (words if self.config.data.units == "words" else characters)(raw)
+        if not all(isinstance(token, str) and token for token in raw):
+            raise DataError(f"predict: expected a text or a list of tokens that are not empty, got {raw!r}")
+        pieces, at = [], 0
+        for token in raw:
+            pieces.append(Piece(token, at, at + len(token)))
+            at += len(token) + len(self._joiner)
+        return self._joiner.join(raw), pieces
+
+    def _batches(self, inputs: list[tuple[str, list[Piece]]]) -> list[tuple[list[int], TagBatch]]:
+        """The inputs that have tokens in batches, each with the places of its inputs."""
+        places = [place for place, (_, pieces) in enumerate(inputs) if pieces]
+        tokens = [tuple(piece.text for piece in inputs[place][1]) for place in places]
+        rows = self._rows([Sentence(t, ("O",) * len(t)) for t in tokens])
+        order = RowBatches(range(len(places)), list(map(len, tokens)), lambda rows, _: rows, STEPS, "steps")
+        random, device = torch.Generator(), next(self.ready().parameters()).device
+        return [
+            ([places[row] for row in group], _on(rows.collate([rows[row] for row in group], random), device))
+            for group in order.epoch(0)
+        ]
+
+    def _confidences(
+        self, network: TagNetwork, scores: Tensor, lengths: Tensor, found: list[list[Span]]
+    ) -> list[list[float]]:
+        """The probability of each entity, exactly as it stands: with these ends and this type."""
+        names = self._vocabulary().tags(self.config.model.scheme)
+        asked = [
+            tag_span(names, row, span, int(length))
+            for row, (entities, length) in enumerate(zip(found, lengths, strict=True))
+            for span in entities
+        ]
+        shares = iter(network.head.span_probabilities(scores, lengths, asked).tolist() if asked else ())
+        return [[next(shares) for _ in entities] for entities in found]
+
+    def _rows(self, sentences: Sequence[Sentence], unknown: float = 0.0) -> TagRows:
+        return TagRows(sentences, self._vocabulary(), self.config.model.scheme, self.contextual, unknown)
+
+    def _held_out(self, sentences: list[Sentence]) -> Batches:
+        config = self.config.data
+        return self._rows(sentences).batches(config.batch, config.unit)
+
+    def _read_vectors(self, parts: list[list[Sentence]]) -> Sequence[str]:
+        """The words that are known by their vectors alone: of all parts, and from the top of the file."""
+        config = self.config.data
+        if not config.vectors:
+            return ()
+        needed = {plain(token) for part in parts for sentence in part for token in sentence.tokens}
+        self.vectors = read_vectors(config.vectors, needed, self.config.model.words, config.vectors_keep)
+        told = f"{config.vectors}: {self.vectors.share:.1%} of {len(needed)} kinds of word have a vector"
+        print(told, file=sys.stderr)
+        return [word for word in self.vectors.words if word == plain(word)]
+
+    def _check_causal(self) -> None:
+        if self.contextual and not self.contextual.causal and not self.config.model.bidirectional:
+            raise ConfigError(
+                "model.language_models: one of them reads backwards, which a tagger with model.bidirectional = "
+                "false cannot; leave it out"
+            )
+
+    def _sentences(self) -> int:
+        data = self.config.data
+        return data.batch if data.unit == "rows" else max(1, data.batch // 32)
+
+    def _network(self) -> TagNetwork:
+        network = self.ready()
+        assert isinstance(network, TagNetwork)
+        return network
+
+    def _vocabulary(self) -> TagVocabulary:
+        if self.vocabulary is None:
+            raise RunError("Tagger has no vocabulary yet; call fit(...) or load(folder)")
+        return self.vocabulary
+
+
+def _on(batch: TagBatch, device: torch.device) -> TagBatch:
+    moved = [
+        value if value is None or name == "lengths" else value.to(device) for name, value in batch._asdict().items()
+    ]
+    return TagBatch(*moved)
+
+
+def tag_span(names: list[str], row: int, span: Span, length: int) -> CRFSpan:
+    """What the CRF is asked for: the tags of the entity; in BIO also that no I- of its type follows."""
+    begin, end, kind = span
+    numbers = {name: number for number, name in enumerate(names)}
+    if f"S-{kind}" in numbers:
+        return CRFSpan(
+            row, begin, [numbers[tag] for tag in write([Span(0, end - begin, kind)], end - begin, "BIOES")]
+        )
+    inside = numbers[f"I-{kind}"]
+    tags: list[Any] = [numbers[f"B-{kind}"], *[inside] * (end - begin - 1)]
+    return CRFSpan(row, begin, tags + ([[n for n in numbers.values() if n != inside]] if end < length else []))
+
+
+def _exp(nats: float) -> float:
+    return float(torch.tensor(nats, dtype=torch.float64).exp())
+
+
+def _answer(text: str, pieces: list[Piece], found: list[Span], shares: list[float]) -> dict[str, Any]:
+    entities = []
+    for span, share in zip(found, shares, strict=True):
+        begin, end = pieces[span.begin].begin, pieces[span.end - 1].end
+        entities.append(
+            {"type": span.kind, "text": text[begin:end], "begin": begin, "end": end, "confidence": share}
+        )
+    tags, tokens = write(found, len(pieces)), [piece.text for piece in pieces]
+    answer = {"text": text, "entities": entities, "tokens": tokens, "tags": tags}
+    return answer | {"shown": render(text, entities)}
+
+
+def _columns(data: TagData) -> Columns:
+    return Columns(data.word, data.tag, data.illegal == "repair", data.comments)
+
+
+def _read_parts(data: TagData) -> list[list[Sentence]]:
+    """The sentences for training, validation and test."""
+    columns = _columns(data)
+    if data.train:
+        return [read_conll(path, columns) for path in (data.train, data.valid, data.test)]
+    if not data.path:
+        raise ConfigError(
+            "data.path: expected a folder of column files, a file, or the name of a data set (recurra data list); "
+            "or set data.train, data.valid and data.test"
+        )
+    path = get(data.path) if data.path in SOURCES else Path(data.path)
+    if path.is_dir():
+        return [read_conll(_part(path, part), columns) for part in NAMES]
+    sentences = read_conll(path, columns)
+    total = sum(data.split)
+    first = round(len(sentences) * data.split[0] / total)
+    second = round(len(sentences) * (data.split[0] + data.split[1]) / total)
+    parts = [sentences[:first], sentences[first:second], sentences[second:]]
+    if not all(parts):
+        raise DataError(f"{path}: expected at least a sentence for each part, got {len(sentences)} in all")
+    return parts
+
+
+def _part(folder: Path, part: str) -> Path:
+    for name in NAMES[part]:
+        for ending in ("conll", "tsv", "txt", "bio"):
+            if (folder / f"{name}.{ending}").exists():
+                return folder / f"{name}.{ending}"
+    raise DataError(
+        f"{folder}: expected {NAMES[part][0]}.conll in this folder; or set data.train, data.valid, data.test"
+    )
