@@ -33,7 +33,7 @@ class CharacterCNN(nn.Module):
 
     def __init__(self, kinds: int, size: int, features: int) -> None:
         super().__init__()
-        self.embedding = _embedding(kinds, size)
+        self.embedding = nn.Embedding(kinds, size)
         self.filters = nn.Linear(3 * size, features)
         self.output_size = features
 
@@ -57,7 +57,7 @@ class CharacterLSTM(nn.Module):
 
     def __init__(self, kinds: int, size: int, features: int) -> None:
         super().__init__()
-        self.embedding = _embedding(kinds, size)
+        self.embedding = nn.Embedding(kinds, size)
         self.layer = Bidirectional(LSTM(size, features), LSTM(size, features))
         self.output_size = 2 * features
 
@@ -104,9 +104,9 @@ class TagNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.language = nn.ModuleList(language or []).requires_grad_(False)
-        self.words = _embedding(len(vocabulary.words), config.words) if config.words else None
-        self.shapes = _embedding(len(vocabulary.shapes), config.shapes) if config.shapes else None
-        self.pairs = _embedding(len(vocabulary.pairs), config.pairs) if config.pairs else None
+        self.words = nn.Embedding(len(vocabulary.words), config.words) if config.words else None
+        self.shapes = nn.Embedding(len(vocabulary.shapes), config.shapes) if config.shapes else None
+        self.pairs = nn.Embedding(len(vocabulary.pairs), config.pairs) if config.pairs else None
         make: Any = {"cnn": CharacterCNN, "lstm": CharacterLSTM, "none": None}[config.characters]
         kinds = len(vocabulary.characters)
         self.characters = make(kinds, config.character_size, config.character_features) if make else None
@@ -164,12 +164,6 @@ class TagNetwork(nn.Module):
         """One token of each row: a batch of T = 1 -> scores (B, K), the state of the layers."""
         y, state = self.layers.step(self.features(batch)[:, 0], state)
         return linear(y, self.output.weight, self.output.bias), state
-
-
-def _embedding(kinds: int, size: int) -> nn.Embedding:
-    table = nn.Embedding(kinds, size)
-    nn.init.uniform_(table.weight, -((3 / size) ** 0.5), (3 / size) ** 0.5)  # as Lample et al. 2016
-    return table
 
 
 def _stack(config: TagNet, size: int) -> Stack:
