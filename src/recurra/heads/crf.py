@@ -159,6 +159,7 @@ class CRF(nn.Module):
         log_p = (state.expected + scores).log_softmax(-1)
         return log_p.exp(), State(expected=(log_p[:, :, None] + transitions).logsumexp(1))
 
+    @torch.no_grad()
     def explain(self, scores: Tensor, lengths: Tensor | list[int] | None = None) -> str:
         """Run the likelihood, the best path and the posterior once: which variant ran, and why others refused."""
         call = self._call(scores, lengths)

@@ -4,7 +4,9 @@ The variants of each operation are named here, fastest first.
 """
 
 from recurra.kernels import chunkwise, flash_memory, torch_functions
-from recurra.kernels.cpu import fused, scans
+from recurra.kernels.cpu import crfs, fused, scans
+from recurra.kernels.crf import likelihood, posterior
+from recurra.kernels.crf_paths import best_path
 from recurra.kernels.gated_scan import fits_loop, gated_scan, run_loop
 from recurra.kernels.memory import memory
 from recurra.kernels.recurrence import recurrence, recurrences
@@ -21,3 +23,6 @@ scan.variant("native", scans.accepts)(scans.run)
 scan.variant("doubling", lambda call: "")(double)
 scan.captured = scans.run_captured
 gated_scan.variant("fused", fits_loop)(run_loop)
+likelihood.variant("native", crfs.accepts)(crfs.likelihood)
+posterior.variant("native", crfs.accepts_posterior)(crfs.posterior)
+best_path.variant("native", crfs.accepts)(crfs.best_path)

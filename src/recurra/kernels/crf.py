@@ -20,7 +20,7 @@ from recurra import lengths as ragged
 from recurra.errors import DtypeError, ShapeError
 from recurra.kernels.dispatch import Op
 
-__all__ = ["CRFCall", "Posterior", "alive", "centred", "likelihood", "lowered", "posterior"]
+__all__ = ["CRFCall", "Posterior", "alive", "centred", "define_likelihood", "likelihood", "lowered", "posterior"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Posterior:
     behind: Tensor  # (B, T, K): log of the sum of exp(score) over all that may follow tag k, up to a number a step
 
 
-def _define_likelihood(call: CRFCall) -> Tensor:
+def define_likelihood(call: CRFCall) -> Tensor:
     """``-log p(tags)`` in nats ``(B,)``: +inf where the path is forbidden or holds what is no tag."""
     valid, scores = alive(call), centred(call)
     ahead, taken = _ahead(call, scores, valid)
@@ -170,5 +170,5 @@ def _hopes(call: CRFCall) -> bool:
     return call.scores.device.type == "cpu" and call.scores.dtype == torch.float32
 
 
-likelihood: Op[CRFCall] = Op("crf likelihood", _define_likelihood, _hopes)
+likelihood: Op[CRFCall] = Op("crf likelihood", define_likelihood, _hopes)
 posterior: Op[CRFCall] = Op("crf posterior", _define_posterior, _hopes)
