@@ -21,6 +21,7 @@ from recurra.data.sources import SOURCES, get
 from recurra.data.spans import Span, spans, write
 from recurra.data.vectors import WordVectors, read_vectors
 from recurra.errors import ConfigError, DataError, NotCausalError, RunError
+from recurra.heads.crf import CRF
 from recurra.heads.crf import Span as CRFSpan
 from recurra.kernels import dispatch
 from recurra.run.estimator import Estimator
@@ -35,6 +36,8 @@ from recurra.tasks.tag_vocabulary import TagBatch, TagRows, TagVocabulary, plain
 
 __all__ = ["TagConfig", "TagData", "TagNet", "Tagger"]
 
+BOLDNESS = tuple(step / 2 for step in range(-2, 11))  # what is tried in the end
+COARSE = (0.0, 1.0, 2.0, 3.0, 4.0)  # and in each validation
 NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}  # of files in a folder
 STEPS = 8192  # tokens, with padding, that are answered at once
 
@@ -58,6 +61,7 @@ class Tagger(Estimator):
         self.vocabulary: TagVocabulary | None = None
         self.vectors: WordVectors | None = None
         self.contextual: ContextualWords | None = None
+        self.boldness = 0.0  # see `finish`
 
     def data(self) -> Data:
         """The sentences in three parts; words are learned from the first one, once."""
@@ -82,6 +86,7 @@ class Tagger(Estimator):
     @torch.no_grad()
     def begin(self, network: nn.Module) -> None:
         """Put the word vectors of ``data.vectors`` in, scaled to the size of those that are drawn."""
+        self.trained = None
         if self.vectors is None:
             return
         assert isinstance(network, TagNetwork)
@@ -101,35 +106,70 @@ class Tagger(Estimator):
         return network(batch).sum(), int(batch.lengths.sum()), None
 
     @torch.no_grad()
+    def finish(self, data: Data) -> None:
+        """Choose what is added to each tag that begins an entity, so that F1 of the validation part is best.
+
+        Likelihood alone is careful: of new names it says far fewer than there are. F1 wants about as many.
+        """
+        self._tune(self._network(), data.valid, BOLDNESS)
+
+    def _tune(self, network: TagNetwork, batches: Batches, choices: Sequence[float]) -> None:
+        if self.config.model.boldness == "learned":
+            return
+        on = [_on(batch, next(network.parameters()).device) for batch in batches.epoch(0)]
+        known = [(network.scores(batch), batch) for batch in on]
+
+        def f1(boldness: float) -> tuple[float, float]:
+            counts = EntityScores()
+            for scores, batch in known:
+                self._count(counts, network.head, scores + boldness * self._begins(scores), batch)
+            return counts.total.f1, -abs(boldness)
+
+        self.boldness = max(choices, key=f1)
+
+    def _begins(self, like: Tensor) -> Tensor:
+        """1 for each tag that begins an entity ``(K,)``, else 0."""
+        return torch.tensor([tag[0] in "BS" for tag in self._names]).to(like)
+
+    @torch.no_grad()
     def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
         """F1, precision and recall of entities as conlleval counts them, from 0 to 1; share of right tags; nats.
 
         Entities of a type that was never seen in training count as missed, and are told as ``unknown_entities``;
-        for the nats and the share of right tags they are O.
+        for the nats and the share of right tags they are O. While training, each validation tunes the boldness.
         """
+        assert isinstance(network, TagNetwork)
+        if self.trained is None:
+            self._tune(network, batches, COARSE)
         scores, nats, right, tokens, missed = self._scores(network, batches)
         f1 = scores.total
         found = {"f1": f1.f1, "precision": f1.precision, "recall": f1.recall}
         found |= {"accuracy": right / max(1, tokens), "loss": nats / max(1, tokens)}
         return found | ({"unknown_entities": float(missed)} if missed else {})
 
-    def _scores(self, network: nn.Module, batches: Batches) -> tuple[EntityScores, float, int, int, int]:
-        names, scores = self._vocabulary().tags(self.config.model.scheme), EntityScores()
-        nats, right, tokens, missed = 0.0, 0, 0, 0
+    def _scores(self, network: TagNetwork, batches: Batches) -> tuple[EntityScores, float, int, int, int]:
+        scores, nats, right, tokens, missed = EntityScores(), 0.0, 0, 0, 0
         for batch in batches.epoch(0):
             batch = _on(batch, next(network.parameters()).device)
-            assert isinstance(network, TagNetwork)
-            found, _ = network.head.decode(network.scores(batch), batch.lengths)
+            found = self._count(scores, network.head, self._bold(network.scores(batch)), batch)
             nats += float(network(batch).sum())
             right += int((found == batch.tags).sum())
             tokens, missed = tokens + int(batch.lengths.sum()), missed + int(batch.missed.sum())
-            for row, answer, length in zip(
-                batch.tags.tolist(), found.tolist(), batch.lengths.tolist(), strict=True
-            ):
-                there, said = ([names[tag] for tag in tags[:length]] for tags in (row, answer))
-                scores.add(spans(there), spans(said))
-        scores.there["(never seen)"] += missed
+        if missed:
+            scores.there["(never seen)"] += missed
         return scores, nats, right, tokens, missed
+
+    def _bold(self, scores: Tensor) -> Tensor:
+        return scores + self.boldness * self._begins(scores)
+
+    def _count(self, counts: EntityScores, head: CRF, scores: Tensor, batch: TagBatch) -> Tensor:
+        """Add the sentences of a batch to ``counts``; returns the likeliest tags (B, T)."""
+        names, (found, _) = self._names, head.decode(scores, batch.lengths)
+        answers = zip(batch.tags.tolist(), found.tolist(), batch.lengths.tolist(), strict=True)
+        for row, answer, length in answers:
+            there, said = ([names[tag] for tag in tags[:length]] for tags in (row, answer))
+            counts.add(spans(there), spans(said))
+        return found
 
     def predict(self, raw: str | Sequence[str]) -> dict[str, Any]:
         """The entities of one line of text, or of a sentence that is already a list of tokens.
@@ -145,10 +185,10 @@ class Tagger(Estimator):
     def predict_many(self, raws: Sequence[str | Sequence[str]]) -> list[dict[str, Any]]:
         """The answers of `predict` for many inputs, in their order."""
         network, inputs = self._network(), [self._cut(raw) for raw in raws]
-        names = self._vocabulary().tags(self.config.model.scheme)
+        names = self._names
         answers: list[dict[str, Any]] = [_answer(text, [], [], []) for text, _ in inputs]
         for chosen, batch in self._batches(inputs):
-            scores = network.scores(batch)
+            scores = self._bold(network.scores(batch))
             tags, _ = network.head.decode(scores, batch.lengths)
             found = [spans([names[tag] for tag in row if tag >= 0]) for row in tags.tolist()]
             shares = self._confidences(network, scores, batch.lengths, found)
@@ -167,15 +207,14 @@ class Tagger(Estimator):
         network, given = self._network(), self._cut(raw)
         if not given[1]:
             return [{"entities": [], "tags": [], "probability": 1.0}]
-        names = self._vocabulary().tags(self.config.model.scheme)
         ((_, batch),) = self._batches([given])
-        scores = network.scores(batch)
+        scores = self._bold(network.scores(batch))
         tags, nats = network.head.best(scores, batch.lengths, n)
         answers = []
         for row, log in zip(tags[0].tolist(), nats[0].tolist(), strict=True):
             if log == -torch.inf or min(row) < 0:
                 break
-            found = spans([names[tag] for tag in row])
+            found = spans([self._names[tag] for tag in row])
             answer = _answer(*given, found, self._confidences(network, scores, batch.lengths, [found])[0])
             answers.append({"entities": answer["entities"], "tags": answer["tags"], "probability": _exp(log)})
         return answers
@@ -191,7 +230,7 @@ class Tagger(Estimator):
                 "model.bidirectional = false to stream tags"
             )
         vocabulary = self._vocabulary()
-        stream = TagStream(self._network(), vocabulary, self.config.model.scheme, self.contextual)
+        stream = TagStream(self._network(), vocabulary, self.config.model.scheme, self.contextual, self._bold)
         for piece in self._cut(raw)[1]:
             stream.push(piece.text)
         return stream
@@ -211,7 +250,7 @@ class Tagger(Estimator):
     def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
         """F1 by type, and which types are taken for which, as ``entities.png``."""
         with torch.no_grad():
-            scores, *_ = self._scores(self.ready(), batches)
+            scores, *_ = self._scores(self._network(), batches)
         draw_scores(scores, folder / "entities.png")
         return [folder / "entities.png"]
 
@@ -223,12 +262,17 @@ class Tagger(Estimator):
 
     def learned(self) -> dict[str, Any]:
         models = [] if self.contextual is None else self.contextual.to_dict()
-        return {**self._vocabulary().to_dict(), "language_models": models}
+        return {**self._vocabulary().to_dict(), "language_models": models, "boldness": self.boldness}
 
     def relearn(self, values: dict[str, Any]) -> None:
         self.vocabulary = TagVocabulary.from_dict(values)
-        models = values.get("language_models", [])
+        models, self.boldness = values.get("language_models", []), float(values.get("boldness", 0.0))
         self.contextual = ContextualWords.from_dict(models, self._joiner) if models else None
+
+    @property
+    def _names(self) -> list[str]:
+        """The tags by their numbers."""
+        return self._vocabulary().tags(self.config.model.scheme)
 
     @property
     def _joiner(self) -> str:
@@ -252,7 +296,7 @@ class Tagger(Estimator):
         tokens = [tuple(piece.text for piece in inputs[place][1]) for place in places]
         rows = self._rows([Sentence(t, ("O",) * len(t)) for t in tokens])
         order = RowBatches(range(len(places)), list(map(len, tokens)), lambda rows, _: rows, STEPS, "steps")
-        random, device = torch.Generator(), next(self.ready().parameters()).device
+        random, device = torch.Generator(), self._device()
         return [
             ([places[row] for row in group], _on(rows.collate([rows[row] for row in group], random), device))
             for group in order.epoch(0)
@@ -262,7 +306,7 @@ class Tagger(Estimator):
         self, network: TagNetwork, scores: Tensor, lengths: Tensor, found: list[list[Span]]
     ) -> list[list[float]]:
         """The probability of each entity, exactly as it stands: with these ends and this type."""
-        names = self._vocabulary().tags(self.config.model.scheme)
+        names = self._names
         asked = [
             tag_span(names, row, span, int(length))
             for row, (entities, length) in enumerate(zip(found, lengths, strict=True))
@@ -299,6 +343,9 @@ class Tagger(Estimator):
     def _sentences(self) -> int:
         data = self.config.data
         return data.batch if data.unit == "rows" else max(1, data.batch // 32)
+
+    def _device(self) -> torch.device:
+        return next(self.ready().parameters()).device
 
     def _network(self) -> TagNetwork:
         network = self.ready()
