@@ -1,0 +1,8 @@
+"""The catalogue of data sets that can be fetched by name, a file for each field."""
+
+from recurra.data.catalogue.entry import Source
+from recurra.data.catalogue.texts import TEXTS
+
+__all__ = ["SOURCES"]
+
+SOURCES: dict[str, Source] = {source.name: source for source in (*TEXTS,)}
