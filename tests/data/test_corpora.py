@@ -66,7 +66,8 @@ def test_exchanges_are_two_lines(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("statement,reply\n", "expected the columns .* in line 1, got"),
+        ("statement,reply\n", "line 1: expected 3 columns, got 2"),
+        (",reply,statement\n", "expected the columns .* in line 1, got"),
         (",statement,reply\n1,a\n", "line 2: expected 3 columns, got 2"),
         (',statement,reply\n1,a,"b\n', "line 2: unexpected end of data"),
         (",statement,reply\n1,a,\xe9\n", "expected the encoding utf-8"),

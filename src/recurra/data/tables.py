@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recurra.errors import DataError
 
-__all__ = ["line", "read_lines", "read_table"]
+__all__ = ["line", "read_lines", "read_rows", "read_table"]
 
 
 def line(text: str) -> str:
@@ -15,22 +15,25 @@ def line(text: str) -> str:
     return " ".join(text.split())
 
 
-def read_table(path: Path, names: list[str], encoding: str = "utf-8", delimiter: str = ",") -> Iterator[list[str]]:
-    """The rows of a table whose first row is ``names``, with quotes as CSV has them.
+def read_table(path: Path, names: list[str], encoding: str = "utf-8") -> Iterator[list[str]]:
+    """The rows of a table with commas and quotes (CSV) whose first row is ``names``.
 
     Raises DataError for another first row, a row with more or fewer columns, or bytes of another encoding.
     """
-    text = _decode(path, encoding)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = read_rows(path, len(names), encoding)
+    first = next(rows, [])
+    if first != names:
+        raise DataError(f"{path.name}: expected the columns {names} in line 1, got {first}")
+    yield from rows
+
+
+def read_rows(path: Path, columns: int, encoding: str = "utf-8") -> Iterator[list[str]]:
+    """The rows of a table with commas and quotes (CSV) that has no names. Raises DataError as `read_table` does."""
+    reader = csv.reader(io.StringIO(_decode(path, encoding), newline=""), strict=True)
     try:
-        first = next(reader, [])
-        if first != names:
-            raise DataError(f"{path.name}: expected the columns {names} in line 1, got {first}")
         for row in reader:
-            if len(row) != len(names):
-                raise DataError(
-                    f"{path.name}, line {reader.line_num}: expected {len(names)} columns, got {len(row)}"
-                )
+            if len(row) != columns:
+                raise DataError(f"{path.name}, line {reader.line_num}: expected {columns} columns, got {len(row)}")
             yield row
     except csv.Error as error:
         raise DataError(f"{path.name}, line {reader.line_num}: {error}") from error

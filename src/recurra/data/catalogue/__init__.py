@@ -1,8 +1,9 @@
 """The catalogue of data sets that can be fetched by name, a file for each field."""
 
 from recurra.data.catalogue.entry import Source
+from recurra.data.catalogue.labelled import LABELLED
 from recurra.data.catalogue.texts import TEXTS
 
 __all__ = ["SOURCES"]
 
-SOURCES: dict[str, Source] = {source.name: source for source in (*TEXTS,)}
+SOURCES: dict[str, Source] = {source.name: source for source in (*TEXTS, *LABELLED)}

