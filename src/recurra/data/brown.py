@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 from pathlib import Path
 
+from recurra.data import tags
+from recurra.data.parts import PARTS
 from recurra.errors import DataError
 
-__all__ = ["plain", "prepare", "sentences"]
+__all__ = ["plain", "prepare", "prepare_tags", "sentences"]
 
 FILE = re.compile(r"c[a-r]\d\d")
 DOUBLED = {";", "?", "!", ":"}
@@ -28,9 +30,40 @@ QUOTES = {"``": '"', "''": '"'}
 
 def prepare(folder: Path, target: Path) -> None:
     """Write ``text.txt``: a paragraph a line, a blank line between documents, in the order of the genres."""
-    files = sorted(path for path in folder.rglob("*") if FILE.fullmatch(path.name))
-    documents = ["\n".join(_paragraphs(path)) for path in files]
+    documents = ["\n".join(_paragraphs(path)) for path in _files(folder)]
     (target / "text.txt").write_text("\n\n".join(documents) + "\n", "utf-8", newline="\n")
+
+
+def prepare_tags(folder: Path, target: Path) -> dict[str, int]:
+    """Write ``train.conll``, ``valid.conll`` and ``test.conll``: words with their parts of speech.
+
+    Of ten documents of a genre the ninth is for validation and the tenth for the test. Of a tag only what stands
+    before its first hyphen is kept, for the rest says whether the word is in a heading, a title or foreign.
+    """
+    found: list[tuple[str, tags.Sentence]] = []
+    for path in _files(folder):
+        part = {"9": "valid", "0": "test"}.get(path.name[-1], "train")
+        text = path.read_text("ascii")
+        found += [
+            (part, tuple((word, _short(tag)) for word, tag in tokens)) for tokens in sentences(text, path.name)
+        ]
+    kept, left_out = tags.single([sentence for _, sentence in found])
+    places = {sentence: part for part, sentence in reversed(found)}  # that of the first copy
+    parts: dict[str, list[tags.Sentence]] = {name: [] for name in PARTS}
+    for sentence in kept:
+        parts[places[sentence]].append(sentence)
+    tags.write_parts(parts, target)
+    return left_out
+
+
+def _short(tag: str) -> str:
+    """``nn`` of ``nn-tl-hl``; the tags ``--`` and those for foreign words, ``fw-nn``, have their hyphen first."""
+    foreign, tag = ("fw-", tag[3:]) if tag.startswith("fw-") else ("", tag)
+    return foreign + (tag[:2] if tag.startswith("--") else tag.partition("-")[0])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if FILE.fullmatch(path.name))
 
 
 def _paragraphs(path: Path) -> Iterator[str]:

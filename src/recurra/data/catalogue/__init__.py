@@ -2,8 +2,13 @@
 
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.labelled import LABELLED
+from recurra.data.catalogue.series import SERIES
+from recurra.data.catalogue.tagged import TAGGED
 from recurra.data.catalogue.texts import TEXTS
+from recurra.data.catalogue.translations import TRANSLATIONS
 
 __all__ = ["SOURCES"]
 
-SOURCES: dict[str, Source] = {source.name: source for source in (*TEXTS, *LABELLED)}
+SOURCES: dict[str, Source] = {
+    source.name: source for source in (*TEXTS, *LABELLED, *TAGGED, *SERIES, *TRANSLATIONS)
+}

