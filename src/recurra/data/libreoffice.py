@@ -22,9 +22,9 @@ __all__ = ["paragraphs", "prepare", "unmarked"]
 
 HAN = re.compile("[㐀-鿿豈-﫿\U00020000-\U0003ffff]")
 LETTER = re.compile("[A-Za-z]")
-KEY = re.compile(r"\s*[(（][~_]([\w#])[)）]")  # the key of a Chinese label
-MARK = re.compile(r"[~_](?=[^\W_])")
-LEADING = re.compile(r"(?<![\w%$~])[~_](?=[^\W\d_])")
+KEY = re.compile(r"\s*[(（][~_](\S)[)）]")  # the key of a Chinese label
+MARK = re.compile(r"[~_](?=[^\s_])")
+LEADING = re.compile(r"(?<![\w%$~])(?:~(?=[^\W\d_])|_(?=[^\W_]))")
 INNER = re.compile(r"(?<=[A-Za-z])[~_](?=[A-Za-z])")
 PRODUCT = re.compile(r"%PRODUCTNAME\b")
 GAP = re.compile(r"%[A-Z][A-Z_]+\d*|%\d|%[a-z]\b|\$\([A-Z]+\d*\)|\$\d|\$[A-Za-z]+\$?|#\d|</?\w+ ?/?>")
@@ -57,8 +57,13 @@ def unmarked(source: str, translation: str) -> tuple[str, str]:
         for mark in (fitting or marks)[:1]:
             source = source[: mark.start()] + source[mark.end() :]
         return source, KEY.sub("", translation)
-    words = [word if word in translation else INNER.sub("", word) for word in re.split(r"(\s+)", source)]
-    return LEADING.sub("", "".join(words)), LEADING.sub("", translation)
+    source, translation = _inner(source, translation), _inner(translation, source)
+    return LEADING.sub("", source), LEADING.sub("", translation)
+
+
+def _inner(text: str, other: str) -> str:
+    """A text without marks inside words. A word that the other side has with its mark is a name and stays."""
+    return re.sub(r"[\w~]+", lambda found: found[0] if found[0] in other else INNER.sub("", found[0]), text)
 
 
 def _lines(source: str, translation: str) -> list[tuple[str, str]]:
