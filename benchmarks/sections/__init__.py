@@ -14,6 +14,7 @@ from benchmarks.sections import (
     ragged,
     scans,
     streaming,
+    tagging,
     training,
     zoo,
 )
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "streaming": streaming.run,
     "busy": busy.run,
     "zoo": zoo.run,
+    "tagging": tagging.run,
     "memories": memories.run,
     "memory": memory.run,
     "compiling": compiling.run,

@@ -12,7 +12,7 @@ from torch import Tensor
 from recurra import use_backend
 from recurra.errors import DtypeError, PerformanceWarning, ShapeError
 from recurra.kernels import dispatch
-from recurra.kernels.cpu import build, crfs
+from recurra.kernels.cpu import build, crf_operation, crfs
 from recurra.kernels.crf import CRFCall, likelihood, posterior
 from recurra.kernels.crf_paths import best_path
 from recurra.kernels.dispatch import Op
@@ -323,3 +323,49 @@ def test_wrong_calls_are_refused() -> None:
         replace(call, scores=call.scores[..., 0])
     with pytest.raises(DtypeError, match=r"in one real type, got \['torch.float32', 'torch.float64'\]"):
         replace(call, ends=call.ends.double())
+
+
+# What watches.
+
+
+@native
+def test_the_operations_are_what_torch_expects() -> None:
+    torch.manual_seed(0)
+    call = a_call(3, 5, 4)
+    call = replace(call, tags=call.tags.clamp(min=0))
+    given = [getattr(call, name).requires_grad_() for name in WEIGHTS]
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    for lengths in (None, call.lengths):
+        torch.library.opcheck(crf_operation._likelihood, (*given, lengths, call.tags), test_utils=checks)
+        plain = [tensor.detach() for tensor in given]
+        torch.library.opcheck(crf_operation._posterior, (*plain, lengths), test_utils=checks)
+        torch.library.opcheck(crf_operation._best_path, (*plain, lengths), test_utils=checks)
+
+
+@native
+def test_a_compiler_sees_one_operation() -> None:
+    torch.manual_seed(0)
+    call = a_call(3, 40, 4)
+    call = replace(call, tags=call.tags.clamp(min=0))
+    seen: list[str] = []
+
+    def look(graph: torch.fx.GraphModule, _: Any) -> Any:
+        seen.extend(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    def run(*given: Tensor) -> Tensor:
+        return likelihood(replace(call, **dict(zip(WEIGHTS, given, strict=True)))).sum()
+
+    given = [getattr(call, name).requires_grad_() for name in WEIGHTS]
+    want = torch.autograd.grad(run(*given), given)
+    got = torch.autograd.grad(torch.compile(run, backend=look, fullgraph=True)(*given), given)
+    for one, other in zip(got, want, strict=True):
+        assert torch.equal(one, other)
+    assert any("recurra" in name for name in seen)
+    assert len(seen) < 10
+    with torch.no_grad():
+        found = torch.compile(
+            lambda: (best_path(call), posterior(call).marginals), backend="eager", fullgraph=True
+        )()
+    assert torch.equal(found[0], best_path(call))
+    torch.testing.assert_close(found[1], by("native", posterior, call).marginals)

@@ -20,7 +20,17 @@ from recurra import lengths as ragged
 from recurra.errors import DtypeError, ShapeError
 from recurra.kernels.dispatch import Op
 
-__all__ = ["CRFCall", "Posterior", "alive", "centred", "define_likelihood", "likelihood", "lowered", "posterior"]
+__all__ = [
+    "CRFCall",
+    "Posterior",
+    "alive",
+    "centred",
+    "define_likelihood",
+    "define_posterior",
+    "likelihood",
+    "lowered",
+    "posterior",
+]
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def define_likelihood(call: CRFCall) -> Tensor:
     return torch.where(valid[:, 0], nats, 0).to(scores.dtype)
 
 
-def _define_posterior(call: CRFCall) -> Posterior:
+def define_posterior(call: CRFCall) -> Posterior:
     """Forward and backward variables, multiplied."""
     valid, scores = alive(call), centred(call)
     ahead, _ = _ahead(call, scores, valid)
@@ -171,4 +181,4 @@ def _hopes(call: CRFCall) -> bool:
 
 
 likelihood: Op[CRFCall] = Op("crf likelihood", define_likelihood, _hopes)
-posterior: Op[CRFCall] = Op("crf posterior", _define_posterior, _hopes)
+posterior: Op[CRFCall] = Op("crf posterior", define_posterior, _hopes)

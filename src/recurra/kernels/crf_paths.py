@@ -12,10 +12,10 @@ from torch import Tensor
 from recurra.kernels.crf import CRFCall, alive, centred, lowered
 from recurra.kernels.dispatch import Op
 
-__all__ = ["best_path", "top_paths"]
+__all__ = ["best_path", "define_best_path", "top_paths"]
 
 
-def _define_best_path(call: CRFCall) -> Tensor:
+def define_best_path(call: CRFCall) -> Tensor:
     """The likeliest tags ``(B, T)``; -1 in the padding, and in rows that have no path."""
     valid, scores = alive(call), centred(call)
     heights: list[Tensor] = []  # (B, K) of each step: the score of the best way to each tag
@@ -77,4 +77,4 @@ def _hopes(call: CRFCall) -> bool:
     return call.scores.device.type == "cpu" and call.scores.dtype == torch.float32
 
 
-best_path: Op[CRFCall] = Op("crf best path", _define_best_path, _hopes)
+best_path: Op[CRFCall] = Op("crf best path", define_best_path, _hopes)

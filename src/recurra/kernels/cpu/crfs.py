@@ -17,7 +17,7 @@ from recurra.kernels.cpu.fused import watched
 from recurra.kernels.cpu.memory import empty
 from recurra.kernels.crf import CRFCall, Posterior, define_likelihood
 
-__all__ = ["accepts", "accepts_posterior", "best_path", "likelihood", "posterior"]
+__all__ = ["accepts", "accepts_posterior", "backward", "best_path", "fits", "forward", "likelihood", "posterior"]
 
 MOST = 512  # tags that fit into the registers' place on the stack
 LANES = 16  # floats in a vector, as in math.h
@@ -49,6 +49,14 @@ def _kernel(name: str) -> native.Function:
 
 def accepts(call: CRFCall) -> str:
     """Why the native kernels cannot take a call, or ""."""
+    tensors = (call.scores, call.transitions, call.begins, call.ends)
+    if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors) or watched():
+        return "the native crf takes plain tensors, outside of compilers, torch.func and forward-mode gradients"
+    return fits(call)
+
+
+def fits(call: CRFCall) -> str:
+    """The same, whoever watches."""
     scores = call.scores
     if scores.device.type != "cpu":
         return f"the native crf runs on the processor, the scores are on {scores.device}"
@@ -56,9 +64,12 @@ def accepts(call: CRFCall) -> str:
         return f"the native crf computes in float32, the scores are {scores.dtype}"
     if scores.shape[2] > MOST:
         return f"the native crf takes up to {MOST} tags, here are {scores.shape[2]}"
-    tensors = (scores, call.transitions, call.begins, call.ends)
-    if any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors) or watched():
-        return "the native crf takes plain tensors, outside of compilers, torch.func and forward-mode gradients"
+    return _obstacle()
+
+
+@torch.compiler.assume_constant_result
+def _obstacle() -> str:
+    """Why there are no native kernels here, or ""."""
     try:
         _kernel("crf_forward")
     except BuildError as error:
@@ -124,6 +135,27 @@ def _sizes(call: CRFCall, keeps: bool) -> dict[str, Any]:
     return numbers | tensors
 
 
+def forward(call: CRFCall, trains: bool) -> tuple[Tensor, dict[str, Any]]:
+    """Nats, and what the way back needs."""
+    assert call.tags is not None
+    sizes = _sizes(call, keeps=trains) | {"tags": call.tags.contiguous()}
+    nats = torch.zeros(len(call.scores))
+    if call.scores.numel():
+        _kernel("crf_forward")(**sizes, nats=nats)
+    return nats, sizes
+
+
+def backward(sizes: dict[str, Any], flow: Tensor) -> list[Tensor]:
+    """The gradients of scores, transitions, begins and ends."""
+    places = {"slopes": "scores", "dtransitions": "transitions", "dbegins": "begins", "dends": "ends"}
+    found = {name: torch.zeros(sizes[place].shape) for name, place in places.items()}
+    if found["slopes"].numel():
+        kinds, wide = sizes["kinds"], sizes["ahead"].shape[2]
+        sums = torch.zeros(sizes["chunks"], 2 * kinds + 2, wide)
+        _kernel("crf_backward")(**sizes, **found, flow=flow.contiguous(), sums=sums)
+    return list(found.values())
+
+
 class _Likelihood(torch.autograd.Function):
     """The native likelihood as one differentiable operation; slopes of its slopes come from the definition."""
 
@@ -137,16 +169,10 @@ class _Likelihood(torch.autograd.Function):
         lengths: Tensor | None,
         tags: Tensor,
     ) -> Tensor:
-        call = CRFCall(scores, transitions, begins, ends, lengths, tags)
         trains = any(ctx.needs_input_grad)
-        sizes = _sizes(call, keeps=trains) | {"tags": tags.contiguous()}
-        nats = torch.empty(len(scores))
-        if scores.numel():
-            _kernel("crf_forward")(**sizes, nats=nats)
-        else:
-            nats.zero_()
+        nats, sizes = forward(CRFCall(scores, transitions, begins, ends, lengths, tags), trains)
         if trains:
-            ctx.call, ctx.sizes = (lengths, tags), sizes
+            ctx.rest, ctx.sizes = (lengths, tags), sizes
             ctx.save_for_backward(scores, transitions, begins, ends)
         return nats
 
@@ -154,16 +180,8 @@ class _Likelihood(torch.autograd.Function):
     def backward(ctx: Any, flow: Tensor) -> Any:
         given = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: somebody wants gradients of these gradients
-            return *_again(CRFCall(*given, *ctx.call), flow), None, None
-        found = [torch.empty(tensor.shape) for tensor in given]
-        if not given[0].numel():
-            return *(slope.zero_() for slope in found), None, None
-        sizes, kinds = ctx.sizes, given[0].shape[2]
-        sums = torch.zeros(sizes["chunks"], 2 * kinds + 2, sizes["ahead"].shape[2])
-        names = ("slopes", "dtransitions", "dbegins", "dends")
-        slopes = dict(zip(names, found, strict=True))
-        _kernel("crf_backward")(**sizes, **slopes, flow=flow.contiguous(), sums=sums)
-        return *found, None, None
+            return *_again(CRFCall(*given, *ctx.rest), flow), None, None
+        return *backward(ctx.sizes, flow), None, None
 
 
 def _again(call: CRFCall, flow: Tensor) -> tuple[Tensor, ...]:
