@@ -406,8 +406,10 @@ def test_mistakes_in_data(folder: Path, tmp_path: Path) -> None:
         Tagger().data()
     (folder / "valid.conll").rename(folder / "dev.tsv")
     assert Tagger(TagConfig(TagData(path=str(folder)))).data()
-    (folder / "dev.tsv").unlink()
-    with pytest.raises(DataError, match=r"expected valid.conll in this folder"):
+    (folder / "dev.tsv").rename(folder / "mine.dev.conll")
+    assert Tagger(TagConfig(TagData(path=str(folder)))).data()
+    (folder / "mine.dev.conll").unlink()
+    with pytest.raises(DataError, match=r"expected one file valid.conll here in this folder"):
         Tagger(TagConfig(TagData(path=str(folder)))).data()
     (tmp_path / "o.conll").write_text("a O\n\nb O\n\nc O\n")
     with pytest.raises(DataError, match="the training part has no entity"):

@@ -8,6 +8,7 @@ Ma and Hovy 2016), with the states of character language models if there are any
 
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,6 +37,7 @@ from recurra.tasks.tag_vocabulary import TagBatch, TagRows, TagVocabulary, plain
 
 __all__ = ["TagConfig", "TagData", "TagNet", "Tagger"]
 
+ENDINGS = ("conll", "tsv", "bio", "txt")
 BOLDNESS = tuple(step / 2 for step in range(-2, 11))  # what is tried in the end
 COARSE = (0.0, 1.0, 2.0, 3.0, 4.0)  # and in each validation
 NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}  # of files in a folder
@@ -422,10 +424,12 @@ def _read_parts(data: TagData) -> list[list[Sentence]]:
 
 
 def _part(folder: Path, part: str) -> Path:
-    for name in NAMES[part]:
-        for ending in ("conll", "tsv", "txt", "bio"):
-            if (folder / f"{name}.{ending}").exists():
-                return folder / f"{name}.{ending}"
+    """The file of a part: train.conll, or one whose name ends so, as wnut17.train.conll."""
+    for name, ending in product(NAMES[part], ENDINGS):
+        if (folder / f"{name}.{ending}").exists():
+            return folder / f"{name}.{ending}"
+        if len(found := list(folder.glob(f"*[._-]{name}.{ending}"))) == 1:
+            return found[0]
     raise DataError(
-        f"{folder}: expected {NAMES[part][0]}.conll in this folder; or set data.train, data.valid, data.test"
+        f"{folder}: expected one file {NAMES[part][0]}.conll here; or set data.train, data.valid, data.test"
     )
