@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ LEAST_PAIRS = 4  # how often a pair must stand: rarer ones are many and teach li
 EDGE = "\n"  # beside the first and the last token, in pairs
 
 
+@lru_cache(1 << 16)
 def plain(token: str) -> str:
     """The word that a token is taken for: small letters, and 0 for each digit (Lample et al. 2016)."""
     return re.sub(r"\d", "0", token.lower())
