@@ -15,6 +15,7 @@ from recurra.run.fit import Fit
 from recurra.tasks import Tagger
 from recurra.tasks.entity_scores import EntityScores
 from recurra.tasks.tag import TagConfig, TagData, TagNet
+from recurra.tasks.tag_answers import confidences
 from recurra.tasks.tag_network import CharacterCNN, CharacterLSTM, LayerMix
 from recurra.tasks.tag_vocabulary import TagRows, TagVocabulary, neighbours, plain, shape
 
@@ -209,7 +210,7 @@ def test_confidence_is_the_probability_of_exactly_this_entity(scheme: str) -> No
         for span in spans([names[tag] for tag in tags]):
             shares[span] = shares.get(span, 0.0) + chance
     asked = list(shares)
-    found = [tagger._confidences(network, scores, batch.lengths, [[span]])[0][0] for span in asked]
+    found = [confidences(network.head, scores, batch.lengths, names, [[span]])[0][0] for span in asked]
     assert found == pytest.approx([shares[span] for span in asked], rel=1e-3, abs=1e-6)
     assert len(asked) == 20, "ten places, two types"
 

@@ -6,9 +6,9 @@ Bidirectional recurrent layers under a CRF (Huang et al. 2015) over words and th
 Ma and Hovy 2016), with the states of character language models if there are any (Akbik et al. 2018).
 """
 
+import math
 import sys
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,31 +16,29 @@ import torch
 from torch import Tensor, nn
 
 from recurra.data.batches import RowBatches
-from recurra.data.conll import Columns, Sentence, read_conll
-from recurra.data.pieces import Piece, characters, words
-from recurra.data.sources import SOURCES, get
-from recurra.data.spans import Span, spans, write
+from recurra.data.conll import Sentence, read_conll
+from recurra.data.pieces import Piece
+from recurra.data.spans import spans
 from recurra.data.vectors import WordVectors, read_vectors
 from recurra.errors import ConfigError, DataError, NotCausalError, RunError
 from recurra.heads.crf import CRF
-from recurra.heads.crf import Span as CRFSpan
 from recurra.kernels import dispatch
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
 from recurra.tasks.contextual import ContextualWords
 from recurra.tasks.entity_scores import EntityScores
+from recurra.tasks.tag_answers import answer, confidences, cut, joiner
 from recurra.tasks.tag_config import TagConfig, TagData, TagNet
+from recurra.tasks.tag_files import columns_of, read_parts
 from recurra.tasks.tag_network import TagNetwork
-from recurra.tasks.tag_pictures import draw_scores, render, to_html
+from recurra.tasks.tag_pictures import draw_scores, to_html
 from recurra.tasks.tag_stream import TagStream
 from recurra.tasks.tag_vocabulary import TagBatch, TagRows, TagVocabulary, plain
 
 __all__ = ["TagConfig", "TagData", "TagNet", "Tagger"]
 
-ENDINGS = ("conll", "tsv", "bio", "txt")
 BOLDNESS = tuple(step / 2 for step in range(-2, 11))  # what is tried in the end
 COARSE = (0.0, 1.0, 2.0, 3.0, 4.0)  # and in each validation
-NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}  # of files in a folder
 STEPS = 8192  # tokens, with padding, that are answered at once
 
 
@@ -67,14 +65,14 @@ class Tagger(Estimator):
 
     def data(self) -> Data:
         """The sentences in three parts; words are learned from the first one, once."""
-        parts, config = _read_parts(self.config.data), self.config.data
+        parts, config = read_parts(self.config.data), self.config.data
         if not any(span for sentence in parts[0] for span in spans(sentence.tags)):
             raise DataError("the training part has no entity; is data.tag the right column?")
         if self.vocabulary is None:
             more = self._read_vectors(parts)
             self.vocabulary = TagVocabulary.learn(parts[0], more, pairs=self.config.model.pairs > 0)
         if self.contextual is None and self.config.model.language_models:
-            self.contextual = ContextualWords.load(self.config.model.language_models, self._joiner)
+            self.contextual = ContextualWords.load(self.config.model.language_models, joiner(config.units))
         self._check_causal()
         train = self._rows(parts[0], config.unknown).batches(config.batch, config.unit, True, config.pool)
         return Data(train, self._held_out(parts[1]), self._held_out(parts[2]))
@@ -153,8 +151,9 @@ class Tagger(Estimator):
         scores, nats, right, tokens, missed = EntityScores(), 0.0, 0, 0, 0
         for batch in batches.epoch(0):
             batch = _on(batch, next(network.parameters()).device)
-            found = self._count(scores, network.head, self._bold(network.scores(batch)), batch)
-            nats += float(network(batch).sum())
+            given = network.scores(batch)
+            found = self._count(scores, network.head, self._bold(given), batch)
+            nats += float(network.nats(given, batch).sum())
             right += int((found == batch.tags).sum())
             tokens, missed = tokens + int(batch.lengths.sum()), missed + int(batch.missed.sum())
         if missed:
@@ -167,9 +166,9 @@ class Tagger(Estimator):
     def _count(self, counts: EntityScores, head: CRF, scores: Tensor, batch: TagBatch) -> Tensor:
         """Add the sentences of a batch to ``counts``; returns the likeliest tags (B, T)."""
         names, (found, _) = self._names, head.decode(scores, batch.lengths)
-        answers = zip(batch.tags.tolist(), found.tolist(), batch.lengths.tolist(), strict=True)
-        for row, answer, length in answers:
-            there, said = ([names[tag] for tag in tags[:length]] for tags in (row, answer))
+        sentences = zip(batch.tags.tolist(), found.tolist(), batch.lengths.tolist(), strict=True)
+        for right, told, length in sentences:
+            there, said = ([names[tag] for tag in tags[:length]] for tags in (right, told))
             counts.add(spans(there), spans(said))
         return found
 
@@ -186,16 +185,15 @@ class Tagger(Estimator):
     @torch.no_grad()
     def predict_many(self, raws: Sequence[str | Sequence[str]]) -> list[dict[str, Any]]:
         """The answers of `predict` for many inputs, in their order."""
-        network, inputs = self._network(), [self._cut(raw) for raw in raws]
-        names = self._names
-        answers: list[dict[str, Any]] = [_answer(text, [], [], []) for text, _ in inputs]
+        network, names, inputs = self._network(), self._names, [cut(raw, self.config.data.units) for raw in raws]
+        answers: list[dict[str, Any]] = [answer(text, [], [], []) for text, _ in inputs]
         for chosen, batch in self._batches(inputs):
             scores = self._bold(network.scores(batch))
             tags, _ = network.head.decode(scores, batch.lengths)
             found = [spans([names[tag] for tag in row if tag >= 0]) for row in tags.tolist()]
-            shares = self._confidences(network, scores, batch.lengths, found)
+            shares = confidences(network.head, scores, batch.lengths, names, found)
             for index, entities, share in zip(chosen, found, shares, strict=True):
-                answers[index] = _answer(*inputs[index], entities, share)
+                answers[index] = answer(*inputs[index], entities, share)
         return answers
 
     @torch.no_grad()
@@ -206,19 +204,19 @@ class Tagger(Estimator):
         """
         if n < 1:
             raise ConfigError(f"best: expected n of at least 1, got {n}")
-        network, given = self._network(), self._cut(raw)
+        network, given = self._network(), cut(raw, self.config.data.units)
         if not given[1]:
             return [{"entities": [], "tags": [], "probability": 1.0}]
         ((_, batch),) = self._batches([given])
         scores = self._bold(network.scores(batch))
-        tags, nats = network.head.best(scores, batch.lengths, n)
+        names, (tags, nats) = self._names, network.head.best(scores, batch.lengths, n)
         answers = []
         for row, log in zip(tags[0].tolist(), nats[0].tolist(), strict=True):
             if log == -torch.inf or min(row) < 0:
                 break
-            found = spans([self._names[tag] for tag in row])
-            answer = _answer(*given, found, self._confidences(network, scores, batch.lengths, [found])[0])
-            answers.append({"entities": answer["entities"], "tags": answer["tags"], "probability": _exp(log)})
+            found = spans([names[tag] for tag in row])
+            told = answer(*given, found, confidences(network.head, scores, batch.lengths, names, [found])[0])
+            answers.append({"entities": told["entities"], "tags": told["tags"], "probability": math.exp(log)})
         return answers
 
     def stream(self, raw: str | Sequence[str] = "") -> TagStream:
@@ -233,13 +231,13 @@ class Tagger(Estimator):
             )
         vocabulary = self._vocabulary()
         stream = TagStream(self._network(), vocabulary, self.config.model.scheme, self.contextual, self._bold)
-        for piece in self._cut(raw)[1]:
+        for piece in cut(raw, self.config.data.units)[1]:
             stream.push(piece.text)
         return stream
 
     def read(self, source: str) -> Batches:
         """The sentences of a column file."""
-        return self._held_out(read_conll(source, _columns(self.config.data)))
+        return self._held_out(read_conll(source, columns_of(self.config.data)))
 
     def explain(self) -> str:
         """Which kernel runs for a batch of sentences."""
@@ -269,28 +267,12 @@ class Tagger(Estimator):
     def relearn(self, values: dict[str, Any]) -> None:
         self.vocabulary = TagVocabulary.from_dict(values)
         models, self.boldness = values.get("language_models", []), float(values.get("boldness", 0.0))
-        self.contextual = ContextualWords.from_dict(models, self._joiner) if models else None
+        self.contextual = ContextualWords.from_dict(models, joiner(self.config.data.units)) if models else None
 
     @property
     def _names(self) -> list[str]:
         """The tags by their numbers."""
         return self._vocabulary().tags(self.config.model.scheme)
-
-    @property
-    def _joiner(self) -> str:
-        return " " if self.config.data.units == "words" else ""
-
-    def _cut(self, raw: str | Sequence[str]) -> tuple[str, list[Piece]]:
-        """A text and its tokens; tokens that come as a list make the text that a language model reads."""
-        if isinstance(raw, str):
-            return raw, (words if self.config.data.units == "words" else characters)(raw)
-        if not all(isinstance(token, str) and token for token in raw):
-            raise DataError(f"predict: expected a text or a list of tokens that are not empty, got {raw!r}")
-        pieces, at = [], 0
-        for token in raw:
-            pieces.append(Piece(token, at, at + len(token)))
-            at += len(token) + len(self._joiner)
-        return self._joiner.join(raw), pieces
 
     def _batches(self, inputs: list[tuple[str, list[Piece]]]) -> list[tuple[list[int], TagBatch]]:
         """The inputs that have tokens in batches, each with the places of its inputs."""
@@ -303,19 +285,6 @@ class Tagger(Estimator):
             ([places[row] for row in group], _on(rows.collate([rows[row] for row in group], random), device))
             for group in order.epoch(0)
         ]
-
-    def _confidences(
-        self, network: TagNetwork, scores: Tensor, lengths: Tensor, found: list[list[Span]]
-    ) -> list[list[float]]:
-        """The probability of each entity, exactly as it stands: with these ends and this type."""
-        names = self._names
-        asked = [
-            tag_span(names, row, span, int(length))
-            for row, (entities, length) in enumerate(zip(found, lengths, strict=True))
-            for span in entities
-        ]
-        shares = iter(network.head.span_probabilities(scores, lengths, asked).tolist() if asked else ())
-        return [[next(shares) for _ in entities] for entities in found]
 
     def _rows(self, sentences: Sequence[Sentence], unknown: float = 0.0) -> TagRows:
         return TagRows(sentences, self._vocabulary(), self.config.model.scheme, self.contextual, unknown)
@@ -365,71 +334,3 @@ def _on(batch: TagBatch, device: torch.device) -> TagBatch:
         value if value is None or name == "lengths" else value.to(device) for name, value in batch._asdict().items()
     ]
     return TagBatch(*moved)
-
-
-def tag_span(names: list[str], row: int, span: Span, length: int) -> CRFSpan:
-    """What the CRF is asked for: the tags of the entity; in BIO also that no I- of its type follows."""
-    begin, end, kind = span
-    numbers = {name: number for number, name in enumerate(names)}
-    if f"S-{kind}" in numbers:
-        return CRFSpan(
-            row, begin, [numbers[tag] for tag in write([Span(0, end - begin, kind)], end - begin, "BIOES")]
-        )
-    inside = numbers[f"I-{kind}"]
-    tags: list[Any] = [numbers[f"B-{kind}"], *[inside] * (end - begin - 1)]
-    return CRFSpan(row, begin, tags + ([[n for n in numbers.values() if n != inside]] if end < length else []))
-
-
-def _exp(nats: float) -> float:
-    return float(torch.tensor(nats, dtype=torch.float64).exp())
-
-
-def _answer(text: str, pieces: list[Piece], found: list[Span], shares: list[float]) -> dict[str, Any]:
-    entities = []
-    for span, share in zip(found, shares, strict=True):
-        begin, end = pieces[span.begin].begin, pieces[span.end - 1].end
-        entities.append(
-            {"type": span.kind, "text": text[begin:end], "begin": begin, "end": end, "confidence": share}
-        )
-    tags, tokens = write(found, len(pieces)), [piece.text for piece in pieces]
-    answer = {"text": text, "entities": entities, "tokens": tokens, "tags": tags}
-    return answer | {"shown": render(text, entities)}
-
-
-def _columns(data: TagData) -> Columns:
-    return Columns(data.word, data.tag, data.illegal == "repair", data.comments)
-
-
-def _read_parts(data: TagData) -> list[list[Sentence]]:
-    """The sentences for training, validation and test."""
-    columns = _columns(data)
-    if data.train:
-        return [read_conll(path, columns) for path in (data.train, data.valid, data.test)]
-    if not data.path:
-        raise ConfigError(
-            "data.path: expected a folder of column files, a file, or the name of a data set (recurra data list); "
-            "or set data.train, data.valid and data.test"
-        )
-    path = get(data.path) if data.path in SOURCES else Path(data.path)
-    if path.is_dir():
-        return [read_conll(_part(path, part), columns) for part in NAMES]
-    sentences = read_conll(path, columns)
-    total = sum(data.split)
-    first = round(len(sentences) * data.split[0] / total)
-    second = round(len(sentences) * (data.split[0] + data.split[1]) / total)
-    parts = [sentences[:first], sentences[first:second], sentences[second:]]
-    if not all(parts):
-        raise DataError(f"{path}: expected at least a sentence for each part, got {len(sentences)} in all")
-    return parts
-
-
-def _part(folder: Path, part: str) -> Path:
-    """The file of a part: train.conll, or one whose name ends so, as wnut17.train.conll."""
-    for name, ending in product(NAMES[part], ENDINGS):
-        if (folder / f"{name}.{ending}").exists():
-            return folder / f"{name}.{ending}"
-        if len(found := list(folder.glob(f"*[._-]{name}.{ending}"))) == 1:
-            return found[0]
-    raise DataError(
-        f"{folder}: expected one file {NAMES[part][0]}.conll here; or set data.train, data.valid, data.test"
-    )

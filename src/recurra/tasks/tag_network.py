@@ -130,7 +130,10 @@ class TagNetwork(nn.Module):
         return self
 
     def forward(self, batch: TagBatch) -> Tensor:
-        scores = self.scores(batch)
+        return self.nats(self.scores(batch), batch)
+
+    def nats(self, scores: Tensor, batch: TagBatch) -> Tensor:
+        """-log p(tags | scores) of each sentence (B,)."""
         if self.config.head == "crf":
             return self.head(scores, batch.tags, batch.lengths)
         nats = cross_entropy(scores.flatten(0, 1).float(), batch.tags.flatten(), reduction="none")
