@@ -81,7 +81,8 @@ class Tagger(Estimator):
         contextual = self.contextual
         if contextual is None:
             return TagNetwork(self.config.model, self._vocabulary())
-        return TagNetwork(self.config.model, self._vocabulary(), contextual.shape, contextual.networks)
+        network = TagNetwork(self.config.model, self._vocabulary(), contextual.shape, contextual.networks)
+        return network.cpu()  # an earlier training may have left the language models on its device
 
     @torch.no_grad()
     def begin(self, network: nn.Module) -> None:
