@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from recurra.data import labels, questions, reviews, snippets, surnames, tweets
-from recurra.data.garbled import mend
-from recurra.data.labels import Labelled
-from recurra.data.parts import key, part
-from recurra.data.tables import read_lines, read_table
+from recurra.data.preparations import labels, questions, reviews, snippets, surnames, tweets
+from recurra.data.preparations.garbled import mend
+from recurra.data.preparations.labels import Labelled
+from recurra.data.preparations.parts import key, part
+from recurra.data.preparations.tables import read_lines, read_table
 from recurra.errors import DataError
 
 PARTS = ("train", "valid", "test")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recurra.data import archive_series, brown, columns, people_daily, tags
+from recurra.data.preparations import archive_series, brown, columns, people_daily, tags
 from recurra.errors import DataError
 
 PARTS = ("train", "valid", "test")

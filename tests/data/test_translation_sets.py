@@ -4,9 +4,9 @@ import struct
 
 import pytest
 
-from recurra.data import libreoffice, pairs
-from recurra.data.messages import read_messages
-from recurra.data.parts import key
+from recurra.data.preparations import libreoffice, pairs
+from recurra.data.preparations.messages import read_messages
+from recurra.data.preparations.parts import key
 from recurra.errors import DataError
 
 PARTS = ("train", "valid", "test")

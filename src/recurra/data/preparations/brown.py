@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from recurra.data import tags
-from recurra.data.parts import PARTS
+from recurra.data.preparations import tags
+from recurra.data.preparations.parts import PARTS
 from recurra.errors import DataError
 
 __all__ = ["plain", "prepare", "prepare_tags", "sentences"]
