@@ -104,7 +104,7 @@ def folder(tmp_path: Path) -> Path:
 NET = TagNet(words=0, characters="none", hidden=12, dropout=0.0, projection=8)
 
 
-@pytest.mark.parametrize(("layers", "bidirectional"), [("last", True), ("mix", True), ("mix", False)])
+@pytest.mark.parametrize(("layers", "bidirectional"), [("last", True), ("mix", False)])
 def test_a_tagger_keeps_its_language_models(folder: Path, layers: str, bidirectional: bool) -> None:
     names = ("forward", "backward") if bidirectional else ("forward",)
     net = replace(

@@ -9,6 +9,7 @@ BILOU and BMES are BIOES by other letters, and are read as such.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from recurra.errors import ConfigError, DataError
@@ -28,6 +29,7 @@ class Span(NamedTuple):
     kind: str
 
 
+@lru_cache(4096)  # a file has few kinds of tag and asks millions of times
 def parse(tag: str) -> tuple[str, str]:
     """``"B-PER"`` as ``("B", "PER")``, ``"O"`` as ``("O", "")``. Raises DataError for what is no tag."""
     prefix, dash, kind = tag.partition("-")

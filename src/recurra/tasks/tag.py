@@ -6,6 +6,7 @@ Bidirectional recurrent layers under a CRF (Huang et al. 2015) over words and th
 Ma and Hovy 2016), with the states of character language models if there are any (Akbik et al. 2018).
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,27 +16,29 @@ import torch
 from torch import Tensor, nn
 
 from recurra.data.batches import RowBatches
-from recurra.data.conll import Columns, Sentence, read_conll
-from recurra.data.pieces import Piece, characters, words
-from recurra.data.sources import SOURCES, get
-from recurra.data.spans import Span, spans, write
+from recurra.data.conll import Sentence, read_conll
+from recurra.data.pieces import Piece
+from recurra.data.spans import spans
 from recurra.data.vectors import WordVectors, read_vectors
 from recurra.errors import ConfigError, DataError, NotCausalError, RunError
-from recurra.heads.crf import Span as CRFSpan
+from recurra.heads.crf import CRF
 from recurra.kernels import dispatch
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
 from recurra.tasks.contextual import ContextualWords
 from recurra.tasks.entity_scores import EntityScores
+from recurra.tasks.tag_answers import answer, confidences, cut, joiner
 from recurra.tasks.tag_config import TagConfig, TagData, TagNet
+from recurra.tasks.tag_files import columns_of, read_parts
 from recurra.tasks.tag_network import TagNetwork
-from recurra.tasks.tag_pictures import draw_scores, render, to_html
+from recurra.tasks.tag_pictures import draw_scores, to_html
 from recurra.tasks.tag_stream import TagStream
 from recurra.tasks.tag_vocabulary import TagBatch, TagRows, TagVocabulary, plain
 
 __all__ = ["TagConfig", "TagData", "TagNet", "Tagger"]
 
-NAMES = {"train": ("train",), "valid": ("valid", "dev", "validation"), "test": ("test",)}  # of files in a folder
+BOLDNESS = tuple(step / 2 for step in range(-2, 11))  # what is tried in the end
+COARSE = (0.0, 1.0, 2.0, 3.0, 4.0)  # and in each validation
 STEPS = 8192  # tokens, with padding, that are answered at once
 
 
@@ -58,17 +61,18 @@ class Tagger(Estimator):
         self.vocabulary: TagVocabulary | None = None
         self.vectors: WordVectors | None = None
         self.contextual: ContextualWords | None = None
+        self.boldness = 0.0  # see `finish`
 
     def data(self) -> Data:
         """The sentences in three parts; words are learned from the first one, once."""
-        parts, config = _read_parts(self.config.data), self.config.data
+        parts, config = read_parts(self.config.data), self.config.data
         if not any(span for sentence in parts[0] for span in spans(sentence.tags)):
             raise DataError("the training part has no entity; is data.tag the right column?")
         if self.vocabulary is None:
             more = self._read_vectors(parts)
             self.vocabulary = TagVocabulary.learn(parts[0], more, pairs=self.config.model.pairs > 0)
         if self.contextual is None and self.config.model.language_models:
-            self.contextual = ContextualWords.load(self.config.model.language_models, self._joiner)
+            self.contextual = ContextualWords.load(self.config.model.language_models, joiner(config.units))
         self._check_causal()
         train = self._rows(parts[0], config.unknown).batches(config.batch, config.unit, True, config.pool)
         return Data(train, self._held_out(parts[1]), self._held_out(parts[2]))
@@ -77,11 +81,13 @@ class Tagger(Estimator):
         contextual = self.contextual
         if contextual is None:
             return TagNetwork(self.config.model, self._vocabulary())
-        return TagNetwork(self.config.model, self._vocabulary(), contextual.shape, contextual.networks)
+        network = TagNetwork(self.config.model, self._vocabulary(), contextual.shape, contextual.networks)
+        return network.cpu()  # an earlier training may have left the language models on its device
 
     @torch.no_grad()
     def begin(self, network: nn.Module) -> None:
         """Put the word vectors of ``data.vectors`` in, scaled to the size of those that are drawn."""
+        self.trained = None
         if self.vectors is None:
             return
         assert isinstance(network, TagNetwork)
@@ -101,35 +107,71 @@ class Tagger(Estimator):
         return network(batch).sum(), int(batch.lengths.sum()), None
 
     @torch.no_grad()
+    def finish(self, data: Data) -> None:
+        """Choose what is added to each tag that begins an entity, so that F1 of the validation part is best.
+
+        Likelihood alone is careful: of new names it says far fewer than there are. F1 wants about as many.
+        """
+        self._tune(self._network(), data.valid, BOLDNESS)
+
+    def _tune(self, network: TagNetwork, batches: Batches, choices: Sequence[float]) -> None:
+        if self.config.model.boldness == "learned":
+            return
+        on = [_on(batch, next(network.parameters()).device) for batch in batches.epoch(0)]
+        known = [(network.scores(batch), batch) for batch in on]
+
+        def f1(boldness: float) -> tuple[float, float]:
+            counts = EntityScores()
+            for scores, batch in known:
+                self._count(counts, network.head, scores + boldness * self._begins(scores), batch)
+            return counts.total.f1, -abs(boldness)
+
+        self.boldness = max(choices, key=f1)
+
+    def _begins(self, like: Tensor) -> Tensor:
+        """1 for each tag that begins an entity ``(K,)``, else 0."""
+        return torch.tensor([tag[0] in "BS" for tag in self._names]).to(like)
+
+    @torch.no_grad()
     def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
         """F1, precision and recall of entities as conlleval counts them, from 0 to 1; share of right tags; nats.
 
         Entities of a type that was never seen in training count as missed, and are told as ``unknown_entities``;
-        for the nats and the share of right tags they are O.
+        for the nats and the share of right tags they are O. While training, each validation tunes the boldness.
         """
+        assert isinstance(network, TagNetwork)
+        if self.trained is None:
+            self._tune(network, batches, COARSE)
         scores, nats, right, tokens, missed = self._scores(network, batches)
         f1 = scores.total
         found = {"f1": f1.f1, "precision": f1.precision, "recall": f1.recall}
         found |= {"accuracy": right / max(1, tokens), "loss": nats / max(1, tokens)}
         return found | ({"unknown_entities": float(missed)} if missed else {})
 
-    def _scores(self, network: nn.Module, batches: Batches) -> tuple[EntityScores, float, int, int, int]:
-        names, scores = self._vocabulary().tags(self.config.model.scheme), EntityScores()
-        nats, right, tokens, missed = 0.0, 0, 0, 0
+    def _scores(self, network: TagNetwork, batches: Batches) -> tuple[EntityScores, float, int, int, int]:
+        scores, nats, right, tokens, missed = EntityScores(), 0.0, 0, 0, 0
         for batch in batches.epoch(0):
             batch = _on(batch, next(network.parameters()).device)
-            assert isinstance(network, TagNetwork)
-            found, _ = network.head.decode(network.scores(batch), batch.lengths)
-            nats += float(network(batch).sum())
+            given = network.scores(batch)
+            found = self._count(scores, network.head, self._bold(given), batch)
+            nats += float(network.nats(given, batch).sum())
             right += int((found == batch.tags).sum())
             tokens, missed = tokens + int(batch.lengths.sum()), missed + int(batch.missed.sum())
-            for row, answer, length in zip(
-                batch.tags.tolist(), found.tolist(), batch.lengths.tolist(), strict=True
-            ):
-                there, said = ([names[tag] for tag in tags[:length]] for tags in (row, answer))
-                scores.add(spans(there), spans(said))
-        scores.there["(never seen)"] += missed
+        if missed:
+            scores.there["(never seen)"] += missed
         return scores, nats, right, tokens, missed
+
+    def _bold(self, scores: Tensor) -> Tensor:
+        return scores + self.boldness * self._begins(scores)
+
+    def _count(self, counts: EntityScores, head: CRF, scores: Tensor, batch: TagBatch) -> Tensor:
+        """Add the sentences of a batch to ``counts``; returns the likeliest tags (B, T)."""
+        names, (found, _) = self._names, head.decode(scores, batch.lengths)
+        sentences = zip(batch.tags.tolist(), found.tolist(), batch.lengths.tolist(), strict=True)
+        for right, told, length in sentences:
+            there, said = ([names[tag] for tag in tags[:length]] for tags in (right, told))
+            counts.add(spans(there), spans(said))
+        return found
 
     def predict(self, raw: str | Sequence[str]) -> dict[str, Any]:
         """The entities of one line of text, or of a sentence that is already a list of tokens.
@@ -144,16 +186,15 @@ class Tagger(Estimator):
     @torch.no_grad()
     def predict_many(self, raws: Sequence[str | Sequence[str]]) -> list[dict[str, Any]]:
         """The answers of `predict` for many inputs, in their order."""
-        network, inputs = self._network(), [self._cut(raw) for raw in raws]
-        names = self._vocabulary().tags(self.config.model.scheme)
-        answers: list[dict[str, Any]] = [_answer(text, [], [], []) for text, _ in inputs]
+        network, names, inputs = self._network(), self._names, [cut(raw, self.config.data.units) for raw in raws]
+        answers: list[dict[str, Any]] = [answer(text, [], [], []) for text, _ in inputs]
         for chosen, batch in self._batches(inputs):
-            scores = network.scores(batch)
+            scores = self._bold(network.scores(batch))
             tags, _ = network.head.decode(scores, batch.lengths)
             found = [spans([names[tag] for tag in row if tag >= 0]) for row in tags.tolist()]
-            shares = self._confidences(network, scores, batch.lengths, found)
+            shares = confidences(network.head, scores, batch.lengths, names, found)
             for index, entities, share in zip(chosen, found, shares, strict=True):
-                answers[index] = _answer(*inputs[index], entities, share)
+                answers[index] = answer(*inputs[index], entities, share)
         return answers
 
     @torch.no_grad()
@@ -164,20 +205,19 @@ class Tagger(Estimator):
         """
         if n < 1:
             raise ConfigError(f"best: expected n of at least 1, got {n}")
-        network, given = self._network(), self._cut(raw)
+        network, given = self._network(), cut(raw, self.config.data.units)
         if not given[1]:
             return [{"entities": [], "tags": [], "probability": 1.0}]
-        names = self._vocabulary().tags(self.config.model.scheme)
         ((_, batch),) = self._batches([given])
-        scores = network.scores(batch)
-        tags, nats = network.head.best(scores, batch.lengths, n)
+        scores = self._bold(network.scores(batch))
+        names, (tags, nats) = self._names, network.head.best(scores, batch.lengths, n)
         answers = []
         for row, log in zip(tags[0].tolist(), nats[0].tolist(), strict=True):
             if log == -torch.inf or min(row) < 0:
                 break
             found = spans([names[tag] for tag in row])
-            answer = _answer(*given, found, self._confidences(network, scores, batch.lengths, [found])[0])
-            answers.append({"entities": answer["entities"], "tags": answer["tags"], "probability": _exp(log)})
+            told = answer(*given, found, confidences(network.head, scores, batch.lengths, names, [found])[0])
+            answers.append({"entities": told["entities"], "tags": told["tags"], "probability": math.exp(log)})
         return answers
 
     def stream(self, raw: str | Sequence[str] = "") -> TagStream:
@@ -191,14 +231,14 @@ class Tagger(Estimator):
                 "model.bidirectional = false to stream tags"
             )
         vocabulary = self._vocabulary()
-        stream = TagStream(self._network(), vocabulary, self.config.model.scheme, self.contextual)
-        for piece in self._cut(raw)[1]:
+        stream = TagStream(self._network(), vocabulary, self.config.model.scheme, self.contextual, self._bold)
+        for piece in cut(raw, self.config.data.units)[1]:
             stream.push(piece.text)
         return stream
 
     def read(self, source: str) -> Batches:
         """The sentences of a column file."""
-        return self._held_out(read_conll(source, _columns(self.config.data)))
+        return self._held_out(read_conll(source, columns_of(self.config.data)))
 
     def explain(self) -> str:
         """Which kernel runs for a batch of sentences."""
@@ -211,7 +251,7 @@ class Tagger(Estimator):
     def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
         """F1 by type, and which types are taken for which, as ``entities.png``."""
         with torch.no_grad():
-            scores, *_ = self._scores(self.ready(), batches)
+            scores, *_ = self._scores(self._network(), batches)
         draw_scores(scores, folder / "entities.png")
         return [folder / "entities.png"]
 
@@ -223,28 +263,17 @@ class Tagger(Estimator):
 
     def learned(self) -> dict[str, Any]:
         models = [] if self.contextual is None else self.contextual.to_dict()
-        return {**self._vocabulary().to_dict(), "language_models": models}
+        return {**self._vocabulary().to_dict(), "language_models": models, "boldness": self.boldness}
 
     def relearn(self, values: dict[str, Any]) -> None:
         self.vocabulary = TagVocabulary.from_dict(values)
-        models = values.get("language_models", [])
-        self.contextual = ContextualWords.from_dict(models, self._joiner) if models else None
+        models, self.boldness = values.get("language_models", []), float(values.get("boldness", 0.0))
+        self.contextual = ContextualWords.from_dict(models, joiner(self.config.data.units)) if models else None
 
     @property
-    def _joiner(self) -> str:
-        return " " if self.config.data.units == "words" else ""
-
-    def _cut(self, raw: str | Sequence[str]) -> tuple[str, list[Piece]]:
-        """A text and its tokens; tokens that come as a list make the text that a language model reads."""
-        if isinstance(raw, str):
-            return raw, (words if self.config.data.units == "words" else characters)(raw)
-        if not all(isinstance(token, str) and token for token in raw):
-            raise DataError(f"predict: expected a text or a list of tokens that are not empty, got {raw!r}")
-        pieces, at = [], 0
-        for token in raw:
-            pieces.append(Piece(token, at, at + len(token)))
-            at += len(token) + len(self._joiner)
-        return self._joiner.join(raw), pieces
+    def _names(self) -> list[str]:
+        """The tags by their numbers."""
+        return self._vocabulary().tags(self.config.model.scheme)
 
     def _batches(self, inputs: list[tuple[str, list[Piece]]]) -> list[tuple[list[int], TagBatch]]:
         """The inputs that have tokens in batches, each with the places of its inputs."""
@@ -252,24 +281,11 @@ class Tagger(Estimator):
         tokens = [tuple(piece.text for piece in inputs[place][1]) for place in places]
         rows = self._rows([Sentence(t, ("O",) * len(t)) for t in tokens])
         order = RowBatches(range(len(places)), list(map(len, tokens)), lambda rows, _: rows, STEPS, "steps")
-        random, device = torch.Generator(), next(self.ready().parameters()).device
+        random, device = torch.Generator(), self._device()
         return [
             ([places[row] for row in group], _on(rows.collate([rows[row] for row in group], random), device))
             for group in order.epoch(0)
         ]
-
-    def _confidences(
-        self, network: TagNetwork, scores: Tensor, lengths: Tensor, found: list[list[Span]]
-    ) -> list[list[float]]:
-        """The probability of each entity, exactly as it stands: with these ends and this type."""
-        names = self._vocabulary().tags(self.config.model.scheme)
-        asked = [
-            tag_span(names, row, span, int(length))
-            for row, (entities, length) in enumerate(zip(found, lengths, strict=True))
-            for span in entities
-        ]
-        shares = iter(network.head.span_probabilities(scores, lengths, asked).tolist() if asked else ())
-        return [[next(shares) for _ in entities] for entities in found]
 
     def _rows(self, sentences: Sequence[Sentence], unknown: float = 0.0) -> TagRows:
         return TagRows(sentences, self._vocabulary(), self.config.model.scheme, self.contextual, unknown)
@@ -300,6 +316,9 @@ class Tagger(Estimator):
         data = self.config.data
         return data.batch if data.unit == "rows" else max(1, data.batch // 32)
 
+    def _device(self) -> torch.device:
+        return next(self.ready().parameters()).device
+
     def _network(self) -> TagNetwork:
         network = self.ready()
         assert isinstance(network, TagNetwork)
@@ -316,69 +335,3 @@ def _on(batch: TagBatch, device: torch.device) -> TagBatch:
         value if value is None or name == "lengths" else value.to(device) for name, value in batch._asdict().items()
     ]
     return TagBatch(*moved)
-
-
-def tag_span(names: list[str], row: int, span: Span, length: int) -> CRFSpan:
-    """What the CRF is asked for: the tags of the entity; in BIO also that no I- of its type follows."""
-    begin, end, kind = span
-    numbers = {name: number for number, name in enumerate(names)}
-    if f"S-{kind}" in numbers:
-        return CRFSpan(
-            row, begin, [numbers[tag] for tag in write([Span(0, end - begin, kind)], end - begin, "BIOES")]
-        )
-    inside = numbers[f"I-{kind}"]
-    tags: list[Any] = [numbers[f"B-{kind}"], *[inside] * (end - begin - 1)]
-    return CRFSpan(row, begin, tags + ([[n for n in numbers.values() if n != inside]] if end < length else []))
-
-
-def _exp(nats: float) -> float:
-    return float(torch.tensor(nats, dtype=torch.float64).exp())
-
-
-def _answer(text: str, pieces: list[Piece], found: list[Span], shares: list[float]) -> dict[str, Any]:
-    entities = []
-    for span, share in zip(found, shares, strict=True):
-        begin, end = pieces[span.begin].begin, pieces[span.end - 1].end
-        entities.append(
-            {"type": span.kind, "text": text[begin:end], "begin": begin, "end": end, "confidence": share}
-        )
-    tags, tokens = write(found, len(pieces)), [piece.text for piece in pieces]
-    answer = {"text": text, "entities": entities, "tokens": tokens, "tags": tags}
-    return answer | {"shown": render(text, entities)}
-
-
-def _columns(data: TagData) -> Columns:
-    return Columns(data.word, data.tag, data.illegal == "repair", data.comments)
-
-
-def _read_parts(data: TagData) -> list[list[Sentence]]:
-    """The sentences for training, validation and test."""
-    columns = _columns(data)
-    if data.train:
-        return [read_conll(path, columns) for path in (data.train, data.valid, data.test)]
-    if not data.path:
-        raise ConfigError(
-            "data.path: expected a folder of column files, a file, or the name of a data set (recurra data list); "
-            "or set data.train, data.valid and data.test"
-        )
-    path = get(data.path) if data.path in SOURCES else Path(data.path)
-    if path.is_dir():
-        return [read_conll(_part(path, part), columns) for part in NAMES]
-    sentences = read_conll(path, columns)
-    total = sum(data.split)
-    first = round(len(sentences) * data.split[0] / total)
-    second = round(len(sentences) * (data.split[0] + data.split[1]) / total)
-    parts = [sentences[:first], sentences[first:second], sentences[second:]]
-    if not all(parts):
-        raise DataError(f"{path}: expected at least a sentence for each part, got {len(sentences)} in all")
-    return parts
-
-
-def _part(folder: Path, part: str) -> Path:
-    for name in NAMES[part]:
-        for ending in ("conll", "tsv", "txt", "bio"):
-            if (folder / f"{name}.{ending}").exists():
-                return folder / f"{name}.{ending}"
-    raise DataError(
-        f"{folder}: expected {NAMES[part][0]}.conll in this folder; or set data.train, data.valid, data.test"
-    )

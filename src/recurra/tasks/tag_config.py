@@ -49,6 +49,9 @@ class TagNet:
     depth: int = key(1, "layers")
     bidirectional: bool = key(True, "read from both ends; false: causal, so that tags can be streamed")
     head: Literal["crf", "softmax"] = key("crf", "tags that depend on their neighbours, or each for itself")
+    boldness: Literal["learned", "tuned"] = key(
+        "tuned", "how soon an entity is said: tuned to the best F1 of validation"
+    )
     scheme: Literal["BIO", "BIOES"] = key("BIOES", "the tags that the network learns, whatever the file has")
     dropout: float = key(0.5, "share of inputs and outputs of the layers dropped for a whole sentence")
     recurrent_dropout: float = key(0.0, "share of each layer's memory that it does not hear, for a whole sentence")

@@ -33,7 +33,7 @@ class CharacterCNN(nn.Module):
 
     def __init__(self, kinds: int, size: int, features: int) -> None:
         super().__init__()
-        self.embedding = _embedding(kinds, size)
+        self.embedding = table(kinds, size)
         self.filters = nn.Linear(3 * size, features)
         self.output_size = features
 
@@ -57,7 +57,7 @@ class CharacterLSTM(nn.Module):
 
     def __init__(self, kinds: int, size: int, features: int) -> None:
         super().__init__()
-        self.embedding = _embedding(kinds, size)
+        self.embedding = table(kinds, size)
         self.layer = Bidirectional(LSTM(size, features), LSTM(size, features))
         self.output_size = 2 * features
 
@@ -104,9 +104,9 @@ class TagNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.language = nn.ModuleList(language or []).requires_grad_(False)
-        self.words = _embedding(len(vocabulary.words), config.words) if config.words else None
-        self.shapes = _embedding(len(vocabulary.shapes), config.shapes) if config.shapes else None
-        self.pairs = _embedding(len(vocabulary.pairs), config.pairs) if config.pairs else None
+        self.words = table(len(vocabulary.words), config.words) if config.words else None
+        self.shapes = table(len(vocabulary.shapes), config.shapes) if config.shapes else None
+        self.pairs = table(len(vocabulary.pairs), config.pairs) if config.pairs else None
         make: Any = {"cnn": CharacterCNN, "lstm": CharacterLSTM, "none": None}[config.characters]
         kinds = len(vocabulary.characters)
         self.characters = make(kinds, config.character_size, config.character_features) if make else None
@@ -130,7 +130,10 @@ class TagNetwork(nn.Module):
         return self
 
     def forward(self, batch: TagBatch) -> Tensor:
-        scores = self.scores(batch)
+        return self.nats(self.scores(batch), batch)
+
+    def nats(self, scores: Tensor, batch: TagBatch) -> Tensor:
+        """-log p(tags | scores) of each sentence (B,)."""
         if self.config.head == "crf":
             return self.head(scores, batch.tags, batch.lengths)
         nats = cross_entropy(scores.flatten(0, 1).float(), batch.tags.flatten(), reduction="none")
@@ -143,7 +146,7 @@ class TagNetwork(nn.Module):
 
     def features(self, batch: TagBatch) -> Tensor:
         """x (B, T, F)."""
-        found = [table(n) for table, n in ((self.words, batch.words), (self.shapes, batch.shapes)) if table]
+        found = [own(n) for own, n in ((self.words, batch.words), (self.shapes, batch.shapes)) if own]
         if self.characters is not None:
             found.append(self.characters(batch.characters, batch.spelled))
         parts = []
@@ -166,10 +169,11 @@ class TagNetwork(nn.Module):
         return linear(y, self.output.weight, self.output.bias), state
 
 
-def _embedding(kinds: int, size: int) -> nn.Embedding:
-    table = nn.Embedding(kinds, size)
-    nn.init.uniform_(table.weight, -((3 / size) ** 0.5), (3 / size) ** 0.5)  # as Lample et al. 2016
-    return table
+def table(kinds: int, size: int) -> nn.Embedding:
+    """Vectors of length 1 or so (Lample et al. 2016): of larger ones Adam would unlearn the noise for long."""
+    made = nn.Embedding(kinds, size)
+    nn.init.uniform_(made.weight, -((3 / size) ** 0.5), (3 / size) ** 0.5)
+    return made
 
 
 def _stack(config: TagNet, size: int) -> Stack:

@@ -90,7 +90,7 @@ def _bars(axes: Axes, scores: EntityScores, kinds: list[str]) -> None:
     axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.set_title("by type (entities in the data)", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.28), ncols=3, frameon=False)
+    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.22), ncols=3, frameon=False)
 
 
 def _crossed(axes: Axes, scores: EntityScores, kinds: list[str]) -> None:

@@ -1,9 +1,11 @@
 """Tags as tokens come: what a causal tagger believes after each token, with a memory that can be saved."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from recurra import files, tree
 from recurra.data.conll import Sentence
@@ -37,10 +39,16 @@ class TagStream:
     """
 
     def __init__(
-        self, network: TagNetwork, vocabulary: TagVocabulary, scheme: Scheme, contextual: ContextualWords | None
+        self,
+        network: TagNetwork,
+        vocabulary: TagVocabulary,
+        scheme: Scheme,
+        contextual: ContextualWords | None = None,
+        bold: Callable[[Tensor], Tensor] = Tensor.clone,
     ) -> None:
         self.network, self.vocabulary, self.scheme = network.eval(), vocabulary, scheme
         self.contextual, self.names = contextual, vocabulary.tags(scheme)
+        self.bold = bold  # what the tagger adds to the scores
         self.restart()
 
     def restart(self) -> None:
@@ -65,7 +73,7 @@ class TagStream:
             states, words = self.contextual.step(token, words if self.count else None)
             batch = batch._replace(contextual=states[None, None])
         scores, layers = self.network.step(batch, layers)
-        chances, head = self.network.head.step(scores, head)
+        chances, head = self.network.head.step(self.bold(scores), head)
         self.state, self.before, self.count = (layers, head, words), token, self.count + 1
         best = int(chances[0].argmax())
         named = dict(zip(self.names, chances[0].tolist(), strict=True))

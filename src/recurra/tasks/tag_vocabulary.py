@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,9 +20,11 @@ from recurra.errors import RunError
 __all__ = ["Row", "TagBatch", "TagRows", "TagVocabulary", "plain", "shape"]
 
 LONGEST = 20  # characters that are read from each end of a long word
+LEAST_PAIRS = 4  # how often a pair must stand: rarer ones are many and teach little
 EDGE = "\n"  # beside the first and the last token, in pairs
 
 
+@lru_cache(1 << 16)
 def plain(token: str) -> str:
     """The word that a token is taken for: small letters, and 0 for each digit (Lample et al. 2016)."""
     return re.sub(r"\d", "0", token.lower())
@@ -55,7 +57,7 @@ class TagVocabulary:
 
     @classmethod
     def learn(cls, sentences: Sequence[Sentence], more: Iterable[str] = (), pairs: bool = False) -> "TagVocabulary":
-        """All words of the training part and ``more``; of shapes, characters and pairs those seen twice."""
+        """All words of the training part and ``more``; shapes and characters seen twice, pairs seen four times."""
         tokens = Counter(token for sentence in sentences for token in sentence.tokens)
         words = sorted({plain(token) for token in tokens} | set(more))
         return cls(
@@ -63,9 +65,7 @@ class TagVocabulary:
             words=("", *words),
             shapes=_frequent(tokens, lambda token: [shape(token)]),
             characters=_frequent(tokens, list),
-            pairs=_frequent(Counter(p for s in sentences for p in neighbours(s.tokens)), _alone)
-            if pairs
-            else ("",),
+            pairs=_pairs(sentences) if pairs else ("",),
         )
 
     @classmethod
@@ -91,8 +91,9 @@ class TagVocabulary:
         return {name: {v: i for i, v in enumerate(getattr(self, name))} for name in self.__dataclass_fields__}
 
 
-def _alone(pair: str) -> list[str]:
-    return [pair]
+def _pairs(sentences: Sequence[Sentence]) -> tuple[str, ...]:
+    counts = Counter(pair for sentence in sentences for pair in neighbours(sentence.tokens))
+    return ("", *sorted(pair for pair, count in counts.items() if count >= LEAST_PAIRS))
 
 
 def _frequent(counts: Counter[str], parts: Callable[[str], list[str]]) -> tuple[str, ...]:
