@@ -23,7 +23,8 @@ MOST = 512  # tags that fit into the registers' place on the stack
 LANES = 16  # floats in a vector, as in math.h
 TOGETHER = 4  # rows that a thread takes at a time
 CHUNKS = 8  # parts of a batch that add up their own gradients of the weights
-LITTLE = 1 << 16  # multiplications that are done before a second thread has begun
+STEP = 4000  # multiplications that take as long as what a step needs besides its own
+LITTLE = 1 << 24  # multiplications that one thread does: half a millisecond, which is not worth waiting for another
 
 _NUMBERS = "rows steps kinds threads kept chunks"
 _POINTERS = (
@@ -113,7 +114,7 @@ def _sizes(call: CRFCall, keeps: bool) -> dict[str, Any]:
     rows, steps, kinds = call.scores.shape
     wide, groups = -(-kinds // LANES) * LANES, -(-rows // TOGETHER)
     kept = steps if keeps else min(steps, 2)
-    little = rows * steps * kinds * wide < LITTLE
+    little = rows * steps * (STEP + kinds * wide) < LITTLE
     numbers = {
         "rows": rows,
         "steps": steps,
