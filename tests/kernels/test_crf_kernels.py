@@ -369,3 +369,23 @@ def test_a_compiler_sees_one_operation() -> None:
         )()
     assert torch.equal(found[0], best_path(call))
     torch.testing.assert_close(found[1], by("native", posterior, call).marginals)
+
+
+@native
+def test_nothing_is_left_as_memory_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    calls = [replace(call, tags=call.tags.clamp(min=0)) for call in (a_call(5, 7, 13), a_call(3, 4, 33))]
+
+    def everything(call: CRFCall) -> list[Tensor]:
+        found = by("native", posterior, call)
+        return [*answers(call).values(), found.marginals, found.behind, by("native", best_path, call)]
+
+    def spoiled(*shape: Any, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.full(torch.Size(shape[0] if len(shape) == 1 else shape), 77.0).mul(float("nan")).to(dtype)
+
+    with use_backend("native"):
+        want = [everything(call) for call in calls]
+        monkeypatch.setattr(crfs, "empty", spoiled)
+        monkeypatch.setattr(torch, "empty", spoiled)
+        for call, values in zip(calls, want, strict=True):
+            assert all(torch.equal(one, other) for one, other in zip(everything(call), values, strict=True))
