@@ -5,17 +5,18 @@ The rolls of the usual benchmarks (Boulanger-Lewandowski et al. 2012) are MATLAB
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from recurra.data.batches import RowBatches
 from recurra.data.midi import KEYS, read_midi
 from recurra.errors import ConfigError, DataError
 
-__all__ = ["PARTS", "RollBatches", "Rolls", "read_roll", "read_rolls"]
+__all__ = ["PARTS", "Rolls", "read_roll", "read_rolls", "roll_batches"]
 
 PARTS = ("train", "valid", "test")
 VARIABLES = ("traindata", "validdata", "testdata")  # in the MATLAB file, in the order of PARTS
@@ -32,67 +33,22 @@ class Rolls(NamedTuple):
     lengths: Tensor
 
 
-@dataclass(frozen=True)
-class RollBatches:
-    """Batches of whole pieces.
+def roll_batches(
+    rolls: Sequence[Tensor], batch: int, shuffled: bool = False, pool: int = 1, transpose: int = 0
+) -> RowBatches:
+    """Batches of whole pieces ``(T, keys)``, as `RowBatches` makes them.
 
-    rolls      pieces, each ``(T, keys)``
-    batch      pieces in a batch
-    shuffled   another order each epoch; else the shortest first, where there is least padding
-    pool       shuffled pieces are sorted by length among so many batches: less padding; 1: not sorted
     transpose  each piece is moved by up to so many keys, up or down, as far as the keyboard goes
     """
-
-    rolls: tuple[Tensor, ...]
-    batch: int
-    shuffled: bool = False
-    pool: int = 1
-    transpose: int = 0
-    rank: int = 0
-    world: int = 1
-
-    def shard(self, rank: int, world: int) -> "RollBatches":
-        """The pieces of process ``rank`` of ``world`` in every batch."""
-        if self.batch % world or len(self.rolls) < world:
-            raise ConfigError(
-                f"batch: expected a multiple of the {world} processes and as many pieces, got {self.batch}, "
-                f"{len(self.rolls)} pieces"
-            )
-        return replace(self, rank=rank, world=world)
-
-    def epoch(self, number: int) -> Sequence[Rolls]:
-        """All batches of one pass; the same for the same number."""
-        random = torch.Generator().manual_seed(number)
-        lengths = torch.tensor([len(roll) for roll in self.rolls])
-        if not self.shuffled:
-            groups = list(lengths.argsort(stable=True).split(self.batch))
-        else:
-            order = torch.randperm(len(lengths), generator=random)
-            sorted_pools = [
-                pool[lengths[pool].argsort(stable=True)] for pool in order.split(self.batch * self.pool)
-            ]
-            groups = [group for pool in sorted_pools for group in pool.split(self.batch)]
-            groups = [groups[i] for i in torch.randperm(len(groups), generator=random)]
-        shifts = torch.randint(-self.transpose, self.transpose + 1, (len(lengths),), generator=random)
-        # Processes go in step, so a last batch with fewer pieces than processes is left out.
-        return _Pass(self, [group for group in groups if len(group) >= self.world], shifts)
+    lengths = [len(roll) for roll in rolls]
+    return RowBatches(rolls, lengths, partial(_side_by_side, transpose), batch, shuffled=shuffled, pool=pool)
 
 
-@dataclass(frozen=True)
-class _Pass(Sequence[Rolls]):
-    source: RollBatches
-    groups: list[Tensor]
-    shifts: Tensor
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        source = self.source
-        chosen = self.groups[index][source.rank :: source.world].tolist()
-        pieces = [transposed(source.rolls[i], int(self.shifts[i])) for i in chosen]
-        frames = torch.nn.utils.rnn.pad_sequence([piece.float() for piece in pieces], batch_first=True)
-        return Rolls(frames, torch.tensor([len(piece) for piece in pieces]))
+def _side_by_side(transpose: int, rolls: list[Tensor], random: torch.Generator) -> Rolls:
+    shifts = torch.randint(-transpose, transpose + 1, (len(rolls),), generator=random).tolist()
+    pieces = [transposed(roll, shift).float() for roll, shift in zip(rolls, shifts, strict=True)]
+    frames = torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True)
+    return Rolls(frames, torch.tensor([len(piece) for piece in pieces]))
 
 
 def transposed(roll: Tensor, shift: int) -> Tensor:

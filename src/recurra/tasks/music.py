@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recurra import lengths as ragged
 from recurra.config import key, suggest
 from recurra.data.midi import KEYS, LOWEST, note_name, read_midi
-from recurra.data.rolls import RollBatches, Rolls, read_roll, read_rolls
+from recurra.data.rolls import Rolls, read_roll, read_rolls, roll_batches
 from recurra.errors import ConfigError, RunError
 from recurra.heads.notes import NADE, IndependentNotes, NoteHead
 from recurra.kernels import dispatch
@@ -141,9 +141,9 @@ class MusicModel(Estimator):
     def data(self) -> Data:
         """The pieces in three parts; only those for training are moved to other keys."""
         config = self.config.data
-        train, valid, test = map(tuple, read_rolls(config.path, config.step, config.split))
-        batches = RollBatches(train, config.batch, True, config.pool, config.transpose)
-        return Data(batches, RollBatches(valid, config.batch), RollBatches(test, config.batch))
+        train, valid, test = read_rolls(config.path, config.step, config.split)
+        batches = roll_batches(train, config.batch, True, config.pool, config.transpose)
+        return Data(batches, roll_batches(valid, config.batch), roll_batches(test, config.batch))
 
     def network(self) -> nn.Module:
         return MusicNetwork(self.config.model)
@@ -196,7 +196,7 @@ class MusicModel(Estimator):
 
     def read(self, source: str) -> Batches:
         """A MIDI file, a folder of them, or the test part of a MATLAB file."""
-        return RollBatches(tuple(read_roll(source, self.config.data.step)), self.config.data.batch)
+        return roll_batches(read_roll(source, self.config.data.step), self.config.data.batch)
 
     def explain(self) -> str:
         """Which kernel runs for a training batch; composition goes step by step through the equations."""
