@@ -19,7 +19,7 @@ from recurra.errors import ConfigError, RunError, TrainingError
 from recurra.run import checkpoint
 from recurra.run.fit import Fit, Trainer, learning_rate
 from recurra.run.folder import RunFolder
-from recurra.run.protocol import Data
+from recurra.run.protocol import Data, Trainable
 from recurra.tasks import LanguageModel
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 
@@ -277,7 +277,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert one == pytest.approx(two, rel=1e-4)
 
 
-class Broken:
+class Broken(Trainable):
     """A task whose loss is not a number at its third batch."""
 
     def data(self) -> Data:

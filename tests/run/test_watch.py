@@ -14,7 +14,7 @@ from recurra.errors import TrainingError
 from recurra.run.blame import blame
 from recurra.run.fit import Fit, Trainer
 from recurra.run.folder import RunFolder
-from recurra.run.protocol import Data
+from recurra.run.protocol import Data, Trainable
 from recurra.run.watch import Trouble, Watch
 from recurra.tasks.language_model import LanguageData, LanguageModel, LanguageModelConfig, LanguageNet
 
@@ -117,7 +117,7 @@ def test_saturation_is_told(make):
     assert not any(module._forward_pre_hooks for module in network.modules())
 
 
-class Toy:
+class Toy(Trainable):
     """A task of one layer, whose loss grows as it is told."""
 
     name = "toy"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recurra import files, tree
 from recurra.errors import RunError
+from recurra.run.average import WeightAverage
 
 COMPLETE = "complete"  # written last: a folder without it is what a kill left
 
@@ -27,6 +28,7 @@ class Training(NamedTuple):
     network: nn.Module
     optimizer: torch.optim.Optimizer
     device: torch.device
+    average: WeightAverage | None = None
 
 
 def newest(folder: Path) -> Path | None:
@@ -50,6 +52,8 @@ def save(folder: Path, training: Training, progress: dict[str, Any], carry: Any,
         raise RunError(f"cannot write the checkpoint {path}: {error.strerror}") from error
     if rank == 0:
         weights = {f"network.{name}": value for name, value in training.network.state_dict().items()}
+        if training.average is not None:
+            weights |= {f"average.{name}": value for name, value in training.average.tensors().items()}
         files.write_tensors(path / "training.safetensors", weights | dict(_moments(training.optimizer)))
         groups = training.optimizer.state_dict()["param_groups"]
         files.write_json(path / "training.json", {"progress": progress, "groups": groups})
@@ -108,6 +112,11 @@ def _restore(path: Path, training: Training, rank: int) -> tuple[dict[str, Any],
     own = files.read_tensors(path / f"process-{rank}.safetensors")
     structure = files.read_json(path / f"process-{rank}.json")["carry"]
     load_weights(training.network, _under(shared, "network."), path)
+    if training.average is not None:
+        averaged = _under(shared, "average.")
+        if not averaged:
+            raise RunError(f"{path} has no averaged weights; resume with fit.average = 0 as it was")
+        training.average.restore(averaged)
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _under(shared, "optimizer.").items():
         index, key = name.split(".", 1)

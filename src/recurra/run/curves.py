@@ -15,8 +15,11 @@ from matplotlib.figure import Figure
 __all__ = ["draw"]
 
 
-def draw(records: list[dict[str, Any]], path: Path) -> None:
-    """Draw the records of metrics.jsonl to a PNG; nothing is drawn without records."""
+def draw(records: list[dict[str, Any]], path: Path, maximize: bool = False) -> None:
+    """Draw the records of metrics.jsonl to a PNG; nothing is drawn without records.
+
+    maximize  the watched number, which stands first, is better when it is higher
+    """
     train = [record for record in records if "loss" in record]
     valid = [record for record in records if "valid" in record]
     if not records:
@@ -24,7 +27,7 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(9, 6), dpi=120, layout="constrained")
     axes = figure.subplots(2, 2, width_ratios=[2, 1])
     _losses(axes[0, 0], train, valid)
-    _watched(axes[1, 0], valid)
+    _watched(axes[1, 0], valid, maximize)
     steps = [record["step"] for record in train]
     _line(axes[0, 1], steps, [record["gradient_norm"] for record in train], "gradient norm")
     _line(axes[1, 1], steps, [record["learning_rate"] for record in train], "learning rate")
@@ -51,14 +54,14 @@ def _losses(axes: Axes, train: list[dict[str, Any]], valid: list[dict[str, Any]]
     axes.grid(alpha=0.3)
 
 
-def _watched(axes: Axes, valid: list[dict[str, Any]]) -> None:
+def _watched(axes: Axes, valid: list[dict[str, Any]], maximize: bool) -> None:
     if not valid:
         axes.set_axis_off()
         return
     name = next((key for key in valid[0]["valid"] if key != "loss"), "loss")
     y = [r["valid"][name] for r in valid]
     axes.plot([r["step"] for r in valid], y, marker="o", markersize=3, color="tab:orange")
-    best = min(range(len(y)), key=y.__getitem__)
+    best = (max if maximize else min)(range(len(y)), key=y.__getitem__)
     axes.annotate(
         f"{y[best]:.3f}", (valid[best]["step"], y[best]), xytext=(0, 8), textcoords="offset points", ha="center"
     )

@@ -1,6 +1,7 @@
 """The face that every task shows: fit, evaluate, save, load, as scikit-learn's estimators do."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,15 +15,17 @@ from recurra.errors import ConfigError, RunError
 from recurra.run import checkpoint
 from recurra.run.fit import Fit, Position, Trainer
 from recurra.run.folder import RunFolder
-from recurra.run.protocol import Batches, Data
+from recurra.run.protocol import Batches, Data, Trainable
 
 __all__ = ["Estimator"]
 
 
-class Estimator(ABC):
+class Estimator(Trainable, ABC):
     """A task with its configuration, and after `fit` or `load` with a trained network.
 
-    A task sets ``name`` and ``Config`` (a frozen dataclass), and writes its abstract methods.
+    A task sets ``name`` and ``Config`` (a frozen dataclass), and writes its abstract methods. It may answer many
+    inputs at once (`predict_many`), begin with pretrained weights and train parts at their own pace (`begin`,
+    `parts`, `pace`), learn something after the training (`finish`), and draw (`draw_measured`, `draw_answer`).
     """
 
     name: ClassVar[str]
@@ -47,7 +50,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
-        """Named numbers, the watched one first; lower is better."""
+        """Named numbers, the watched one first; lower is better, or higher with ``maximize``."""
 
     @abstractmethod
     def read(self, source: str) -> Batches:
@@ -72,6 +75,25 @@ class Estimator(ABC):
     @abstractmethod
     def relearn(self, values: dict[str, Any]) -> None:
         """The inverse of `learned`."""
+
+    def predict_many(self, raws: Sequence[Any]) -> list[Any]:
+        """The answers to many raw inputs, in their order."""
+        return [self.predict(raw) for raw in raws]
+
+    def signatures(self) -> dict[str, str]:
+        """How a measured number is computed, by its name, where a name alone does not say it."""
+        return {}
+
+    def finish(self, data: Data) -> None:
+        """Learn what follows the training, of the best network and the validation part, such as a calibration."""
+
+    def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
+        """Pictures of how the trained network does on labelled data, written into a folder."""
+        raise ConfigError(f"{self.name} has no pictures of a measurement")
+
+    def draw_answer(self, raw: Any, folder: Path, name: str) -> list[Path]:
+        """Pictures of the answer to one raw input, written into a folder as ``name`` with endings."""
+        raise ConfigError(f"{self.name} has no pictures of an answer")
 
     def fit(
         self,
@@ -99,6 +121,10 @@ class Estimator(ABC):
         trainer.accelerator.wait_for_everyone()
         if folder.weights.exists():
             self._load_weights(folder)
+        if position.finished and self.trained is not None:
+            self.finish(data)
+            if trainer.main:
+                files.write_json(folder.vocabulary, self.learned())
         return position
 
     def _describe(self, folder: RunFolder, fit: Fit) -> None:
@@ -118,12 +144,15 @@ class Estimator(ABC):
     @torch.no_grad()
     def evaluate(self, part: str = "test", source: str | None = None) -> dict[str, float]:
         """Measure the trained network on a held-out ``part`` of its data ("valid" or "test"), or on ``source``."""
-        network = self.ready()
+        return self.measure(self.ready(), self.held_out(part, source))
+
+    def held_out(self, part: str = "test", source: str | None = None) -> Batches:
+        """The "valid" or "test" part of the task's data, or the labelled data of ``source``."""
         if source is not None:
-            return self.measure(network, self.read(source))
+            return self.read(source)
         if part not in ("valid", "test"):
             raise ConfigError(f"evaluate: expected part to be 'valid' or 'test', got {part!r}")
-        return self.measure(network, getattr(self.data(), part))
+        return getattr(self.data(), part)
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write the trained network as a folder that `load` reads."""

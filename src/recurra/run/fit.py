@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from recurra import files
 from recurra.config import key
 from recurra.errors import ConfigError, RunError, TrainingError
 from recurra.run import checkpoint, curves
+from recurra.run.average import WeightAverage
 from recurra.run.blame import blame
 from recurra.run.checkpoint import Training
 from recurra.run.folder import RunFolder
@@ -42,6 +43,7 @@ class Fit:
     decay: Literal["cosine", "linear", "none"] = key("cosine", "how it falls after that, to 0 at the end")
     weight_decay: float = key(0.01, "shrinks matrices; biases and other vectors are left alone")
     clip: float = key(1.0, "gradients longer than this are scaled down to it (Pascanu et al. 2013); 0: never")
+    average: float = key(0.0, "decay of a running average of the weights, which is what is kept; 0: the last ones")
     evaluate_every: int = key(200, "steps between validations; each also saves a checkpoint")
     save_every: int = key(0, "further checkpoints every so many steps; 0: none")
     record_every: int = key(10, "steps between the lines of metrics.jsonl")
@@ -57,6 +59,8 @@ class Fit:
         for name in ("minutes", "warmup", "weight_decay", "clip", "save_every", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"fit.{name}: expected 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"fit.average: expected a decay from 0 to below 1, got {self.average}")
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"fit.learning_rate: expected a positive number, got {self.learning_rate}")
 
@@ -68,7 +72,9 @@ class Position:
     step: int = 0
     epoch: int = 0
     index: int = 0  # batches done in this epoch
-    seconds: float = 0.0
+    seconds: float = 0.0  # of training, with what follows
+    loading: float = 0.0  # seconds that batches were waited for
+    validating: float = 0.0
     best: float = math.inf
     best_step: int = 0
     worse: int = 0  # validations since the best one
@@ -127,7 +133,7 @@ class Trainer:
         self.accelerator = accelerate.Accelerator(cpu=only_processors, mixed_precision=precision)
         self.main = self.accelerator.is_main_process
         self.quiet = quiet or not self.main
-        self.position, self.carry = Position(), None
+        self.position, self.carry = Position(best=-math.inf if task.maximize else math.inf), None
         self.saved = -1  # the step of the newest checkpoint
         self.watch = Watch(config.clip)
 
@@ -135,16 +141,20 @@ class Trainer:
         """Train; ``resume`` goes on from the newest checkpoint of the folder."""
         torch.manual_seed(self.config.seed)
         own = self.task.network()
-        optimizer = torch.optim.AdamW(_groups(own, self.config), lr=self.config.learning_rate)
+        if not resume:
+            self.task.begin(own)
+        groups = [group for part in self.task.parts(own).items() for group in _groups(*part, self.config)]
+        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate)
         self.network, wrapped = self.accelerator.prepare(own, optimizer)
         self.optimizer = wrapped
         own = self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=True)
-        self.training = Training(own, wrapped.optimizer, self.accelerator.device)
+        average = WeightAverage(own, self.config.average) if self.config.average else None
+        self.training = Training(own, wrapped.optimizer, self.accelerator.device, average)
         torch.manual_seed(self.config.seed + 1 + self.accelerator.process_index)
         if resume:
             self._restore()
         batches = data.train.shard(self.accelerator.process_index, self.accelerator.num_processes)
-        with _Signals() as signals, ProgressBar(self.quiet) as bar:
+        with _Signals() as signals, ProgressBar(self.quiet, self.task.unit) as bar:
             while not self.position.finished and not self._epoch(batches, data, signals, bar):
                 pass
         return self.position
@@ -205,15 +215,17 @@ class Trainer:
     def _step(self, passing: Sequence[Any], share: float) -> tuple[float, int, float]:
         """One optimizer step; returns the sum of the losses, their count and the gradient norm."""
         position = self.position
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, position.step, share)
+        self._set_rates(share)
+        begin = time.perf_counter()
         batch = _to(passing[position.index], self.accelerator.device)
+        position.loading += time.perf_counter() - begin
         before = self.carry
         total, count, self.carry = self.task.loss(self.network, batch, before)
         everywhere = self.accelerator.reduce(torch.tensor(float(count), device=total.device), reduction="sum")
         # Gradients are averaged over processes, so each one's share of the mean is scaled by their number.
         mean = total * self.accelerator.num_processes / everywhere.clamp(min=1)
         self.accelerator.backward(mean)
+        self._forget_frozen()
         limit = self.config.clip or math.inf
         norm = float(self.accelerator.clip_grad_norm_(self.network.parameters(), limit))
         value = float(total.detach())
@@ -223,8 +235,22 @@ class Trainer:
             self.watch.look(position.step + 1, self.training.network)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        if self.training.average is not None:
+            self.training.average.update()
         position.step, position.index = position.step + 1, position.index + 1
         return value, count, norm
+
+    def _set_rates(self, share: float) -> None:
+        self.rate = learning_rate(self.config, self.position.step, share)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * self.task.pace(group["part"], share)
+
+    def _forget_frozen(self) -> None:
+        """Parameters with rate 0 have no gradient: no part in the clipping, no moments in the optimizer."""
+        for group in self.optimizer.param_groups:
+            if group["lr"] == 0 and self.rate > 0:
+                for parameter in group["params"]:
+                    parameter.grad = None
 
     def _blame(self, batch: Any, carry: Any) -> str:
         with self.accelerator.autocast():
@@ -257,10 +283,11 @@ class Trainer:
             "seconds": round(at.seconds, 3),
             "loss": at.loss / max(1, at.count),
         }
-        rate = self.optimizer.param_groups[0]["lr"]
         at.loss, at.count = 0.0, 0
         if self.main:
-            self.folder.record(values | {"gradient_norm": norm, "learning_rate": rate, "tokens_per_second": speed})
+            self.folder.record(
+                values | {"gradient_norm": norm, "learning_rate": self.rate, f"{self.task.unit}_per_second": speed}
+            )
 
     def _warn(self, bar: ProgressBar) -> None:
         """Tell what goes wrong, in the progress and in metrics.jsonl."""
@@ -273,26 +300,36 @@ class Trainer:
         """Measure, keep the best weights, save; true if patience is at its end."""
         at, begin = self.position, time.perf_counter()
         self.network.eval()
-        measured = self.task.measure(self.accelerator.unwrap_model(self.network), data.valid)
+        average = self.training.average
+        with average.applied() if average is not None else nullcontext():
+            better, measured = self._measure(data)
         self._look_at_gates(data.valid)
         self.network.train()
-        watched = next(iter(measured.values()))
-        if not math.isfinite(watched):
-            raise self._not_finite(watched, math.nan)
-        at.seconds += time.perf_counter() - begin
-        at.worse = 0 if watched < at.best else at.worse + 1
-        if watched < at.best:
-            at.best, at.best_step = watched, at.step
-            if self.main:
-                files.write_tensors(self.folder.weights, self.training.network.state_dict())
+        passed = time.perf_counter() - begin
+        at.seconds, at.validating = at.seconds + passed, at.validating + passed
+        at.worse = 0 if better else at.worse + 1
         if self.main:
             self.folder.record({"step": at.step, "seconds": round(at.seconds, 3), "valid": measured})
-            curves.draw(self.folder.records(), self.folder.curves)
+            curves.draw(self.folder.records(), self.folder.curves, self.task.maximize)
             bar.say({"step": at.step, "seconds": round(at.seconds), **measured})
             self._warn(bar)
         at.finished = bool(self.config.patience) and at.worse >= self.config.patience
         self._save()
         return at.finished
+
+    def _measure(self, data: Data) -> tuple[bool, dict[str, float]]:
+        """Whether the network is better than all before, and its numbers; the best one's weights are kept."""
+        at = self.position
+        measured = self.task.measure(self.accelerator.unwrap_model(self.network), data.valid)
+        watched = next(iter(measured.values()))
+        if not math.isfinite(watched):
+            raise self._not_finite(watched, math.nan)
+        if not (watched > at.best if self.task.maximize else watched < at.best):
+            return False, measured
+        at.best, at.best_step = watched, at.step
+        if self.main:
+            files.write_tensors(self.folder.weights, self.training.network.state_dict())
+        return True, measured
 
     def _look_at_gates(self, batches: Batches) -> None:
         passing = batches.epoch(0)
@@ -321,12 +358,12 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
 
-def _groups(network: nn.Module, config: Fit) -> list[dict[str, Any]]:
+def _groups(part: str, parameters: list[nn.Parameter], config: Fit) -> list[dict[str, Any]]:
     """Matrices shrink by weight decay, biases, gains and other vectors do not."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
+    learning = [p for p in parameters if p.requires_grad]
     return [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": [p for p in learning if p.dim() > 1], "weight_decay": config.weight_decay, "part": part},
+        {"params": [p for p in learning if p.dim() <= 1], "weight_decay": 0.0, "part": part},
     ]
 
 

@@ -13,7 +13,8 @@ __all__ = ["ProgressBar"]
 class ProgressBar:
     """A bar with loss, speed and time left. Nothing is shown if ``quiet``, or in processes other than the first."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, unit: str = "tokens") -> None:
+        self.unit = unit
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False)
         self.bar = Progress(
             TextColumn("[bold]{task.description}"),
@@ -37,7 +38,7 @@ class ProgressBar:
 
     def update(self, share: float, step: int, loss: float, speed: float) -> None:
         """Move the bar to ``share`` (0 to 1) of the whole."""
-        status = f"step {step}  loss {loss:.3f}  {speed:,.0f} tokens/s"
+        status = f"step {step}  loss {loss:.3f}  {speed:,.0f} {self.unit}/s"
         self.bar.update(self.line, completed=share, status=status)
 
     def say(self, values: dict[str, Any]) -> None:

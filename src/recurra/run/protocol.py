@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
@@ -29,7 +29,13 @@ class Data:
 
 
 class Trainable(Protocol):
-    """The task protocol: one small trainer carries truncated language models and bidirectional taggers alike."""
+    """The task protocol: one small trainer carries truncated language models and bidirectional taggers alike.
+
+    A task must write the first four methods; the others have answers that most tasks keep.
+    """
+
+    maximize: ClassVar[bool] = False  # whether the watched number is better when it is higher, as an accuracy
+    unit: ClassVar[str] = "tokens"  # what `loss` counts, for the speed that people see
 
     def data(self) -> Data:
         """Read the data, and learn from the training part what the task must know (a vocabulary, scales)."""
@@ -41,4 +47,16 @@ class Trainable(Protocol):
         """Sum of the losses, what it counts, and the carry for the next batch: a detached state, or None."""
 
     def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
-        """Named numbers, the watched one first; lower is better."""
+        """Named numbers, the watched one first; lower is better, or higher with ``maximize``."""
+
+    def begin(self, network: nn.Module) -> None:
+        """Put pretrained weights into a new network; called once, before the first step of a new run."""
+        return
+
+    def parts(self, network: nn.Module) -> dict[str, list[nn.Parameter]]:
+        """Groups of parameters by name, each parameter in one; `pace` is asked for each."""
+        return {"all": list(network.parameters())}
+
+    def pace(self, part: str, share: float) -> float:
+        """Factor of a part's learning rate when ``share`` (0 to 1) of the training is done; 0 freezes the part."""
+        return 1.0
