@@ -25,11 +25,11 @@ MARK = "__label__"
 
 
 class Example(NamedTuple):
-    """One text with its label, and the line of the file where it begins."""
+    """One text with its label, and where it stands: file and line."""
 
     text: str
     label: str
-    line: int
+    where: str
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def read_labelled(path: str | Path, layout: Layout = Layout()) -> Reading:
         raise DataError(f"{path}: a header and no rows")
     for example in examples:
         if not example.text.strip():
-            raise lines.error(example.line, "expected a text, got an empty one")
+            raise DataError(f"{example.where}: expected a text, got an empty one")
         if not example.label.strip():
-            raise lines.error(example.line, "expected a label, got an empty one")
+            raise DataError(f"{example.where}: expected a label, got an empty one")
     return Reading(examples, f"{path}: {len(examples)} rows read as {how}")
 
 
@@ -132,7 +132,10 @@ class _Lines:
         return enumerate(self.text.split("\n"), 1)
 
     def error(self, line: int, what: str) -> DataError:
-        return DataError(f"{self.path}, line {line}: {what}")
+        return DataError(f"{self.where(line)}: {what}")
+
+    def where(self, line: int) -> str:
+        return f"{self.path}, line {line}"
 
 
 NAMED = {"label_text": "`label text`", "fasttext": "fastText (`__label__x text`)"}
@@ -146,10 +149,10 @@ def _leading(lines: _Lines, number: int, line: str, kind: str) -> Example:
             label, _, text = line.strip().partition("\t")
         if not text.strip():
             raise lines.error(number, f"expected a label, a space and a text, got {line[:40]!r}")
-        return Example(text.strip(), label, number)
+        return Example(text.strip(), label, lines.where(number))
     if not label.startswith(MARK) or text.lstrip().startswith(MARK):
         raise lines.error(number, f"expected one {MARK} and its text, got {line[:60]!r}")
-    return Example(text.strip(), label.removeprefix(MARK), number)
+    return Example(text.strip(), label.removeprefix(MARK), lines.where(number))
 
 
 def _json_lines(lines: _Lines, layout: Layout) -> tuple[list[Example], str]:
@@ -157,7 +160,8 @@ def _json_lines(lines: _Lines, layout: Layout) -> tuple[list[Example], str]:
     names = list(rows[0][1])
     places = _columns(lines, [names], layout)
     text, label = (names[place] for place in places)
-    examples = [Example(_plain(lines, n, row, text), _plain(lines, n, row, label), n) for n, row in rows]
+    pairs = [(_plain(lines, n, row, text), _plain(lines, n, row, label), lines.where(n)) for n, row in rows]
+    examples = [Example(*pair) for pair in pairs]
     return examples, f"JSON lines, text in {text!r}, label in {label!r}"
 
 
@@ -189,7 +193,7 @@ def _table(lines: _Lines, kind: str, layout: Layout) -> tuple[list[Example], str
     shown = [repr(head[i]) if headed else f"column {i + 1}" for i in (text, label)]
     how = f"{kind.upper()} {'with' if headed else 'without'} a header, text in {shown[0]}, label in {shown[1]}"
     body = rows[1:] if headed else rows
-    return [Example(cells[text], cells[label].strip(), number) for number, cells in body], how
+    return [Example(cells[text], cells[label].strip(), lines.where(number)) for number, cells in body], how
 
 
 def _cells(lines: _Lines, kind: str) -> Iterator[tuple[int, list[str]]]:

@@ -1,0 +1,201 @@
+"""Classification of text: sentiment, topics, languages, spam. Words, characters or byte pairs go in.
+
+The network is that of `recurra.tasks.classifier` over embedded tokens. With ``model.init_from`` the embedding and the
+layers begin as those of a language model of this library, and thaw from the top down (Howard and Ruder 2018).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from recurra.config import key
+from recurra.data.labelled import FORMATS, Example, Layout, read_labelled, read_parts
+from recurra.data.parts import Parts, check_shares
+from recurra.data.sources import SOURCES, get
+from recurra.data.text import TOKENS, Tokens
+from recurra.data.words import PlainWords
+from recurra.errors import ConfigError, DataError, RunError
+from recurra.heads.pooling import pooling
+from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+
+__all__ = ["TextClassifier", "TextClassifierConfig", "TextData", "TextNet", "TokenEmbedding"]
+
+KINDS: dict[str, type[Tokens]] = {**TOKENS, PlainWords.kind: PlainWords}
+
+
+@dataclass(frozen=True)
+class TextData:
+    """What to read; the table [data] of a recipe."""
+
+    path: str = key("reviews.csv", "labelled texts: a file, a folder with train, valid and test, or a data set")
+    valid: str = key("", "another file to validate on; empty: that of the folder, or a share of the training rows")
+    test: str = key("", "another file to test on, in the same way")
+    format: str = key("auto", "csv, tsv, jsonl, label_text, fasttext; auto: by the first line and the ending")
+    text: str = key("", "the column of the text, by name or number; empty: found by its name")
+    label: str = key("", "the column of the label, by name or number; empty: found by its name")
+    split: tuple[float, ...] = key(
+        (0.8, 0.1, 0.1), "shares of training, validation and test where a part is missing"
+    )
+    seed: int = key(0, "of that split")
+    tokens: Literal["words", "characters", "byte_pairs"] = key("words", "what one step reads")
+    size: int = key(0, "most kinds of token to know; 0: all words or characters, 4096 byte pairs")
+    least: int = key(2, "words that occur less often are unknown; for words")
+    lower: bool = key(True, "read Good as good; for words")
+    longest: int = key(0, "tokens after so many are not read; 0: all are")
+    word_dropout: float = key(
+        0.1, "share of training tokens read as unknown; byte pairs know all text and have none"
+    )
+    batch: int = key(32, "rows in a batch")
+
+
+@dataclass(frozen=True)
+class TextNet(ClassifierNet):
+    """The network; the table [model] of a recipe."""
+
+    embedding: int = key(128, "size of a token's vector")
+    embedding_dropout: float = key(0.0, "share of kinds of token whose vector is zero in a training batch")
+
+
+@dataclass(frozen=True)
+class TextClassifierConfig:
+    """A classifier of text: data and network."""
+
+    data: TextData = key(TextData(), "what to read")
+    model: TextNet = key(TextNet(), "the network")
+
+    def __post_init__(self) -> None:
+        check_net(self.model)
+        _check_data(self.data)
+        if self.model.embedding < 1:
+            raise ConfigError(f"model.embedding: expected at least 1, got {self.model.embedding}")
+        if not 0 <= self.model.embedding_dropout < 1:
+            raise ConfigError(
+                f"model.embedding_dropout: expected a share from 0 to below 1, got {self.model.embedding_dropout}"
+            )
+
+
+def _check_data(data: TextData) -> None:
+    if data.format not in FORMATS:
+        raise ConfigError(f"data.format: expected one of {', '.join(FORMATS)}, got {data.format!r}")
+    check_shares("data.split", data.split)
+    for name, least in (("batch", 1), ("least", 1), ("longest", 0), ("size", 0)):
+        if getattr(data, name) < least:
+            raise ConfigError(f"data.{name}: expected at least {least}, got {getattr(data, name)}")
+    if data.size == 1:
+        raise ConfigError("data.size: expected 0 (no limit) or at least 2 kinds of token, got 1")
+    if not 0 <= data.word_dropout < 1:
+        raise ConfigError(f"data.word_dropout: expected a share from 0 to below 1, got {data.word_dropout}")
+
+
+class TokenEmbedding(nn.Module):
+    """A vector for each kind of token. In training some kinds are zero for a whole batch (Gal and Ghahramani 2016).
+
+    tokens (...) -> vectors (..., size)
+    """
+
+    def __init__(self, kinds: int, size: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.table, self.dropout = nn.Embedding(kinds, size), dropout
+        nn.init.normal_(self.table.weight, std=size**-0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        vectors: Tensor = self.table(tokens)
+        if not self.training or not self.dropout:
+            return vectors
+        kept = torch.rand(self.table.num_embeddings, device=tokens.device) >= self.dropout
+        return vectors * (kept / (1 - self.dropout))[tokens][..., None]
+
+
+class TextClassifier(Classifier):
+    """A classifier that is trained on labelled texts and gives each text a label with its probability.
+
+    >>> model = TextClassifier(TextClassifierConfig(data=TextData(path="reviews.csv")))     # doctest: +SKIP
+    >>> model.fit("runs/reviews")                                                           # doctest: +SKIP
+    >>> model.predict("I could not stop reading.")["label"]                                 # doctest: +SKIP
+    """
+
+    name = "classify"
+    Config = TextClassifierConfig
+    config: TextClassifierConfig
+
+    def __init__(self, config: TextClassifierConfig | None = None) -> None:
+        super().__init__(config)
+        self.tokens: Tokens | None = None
+
+    def _layout(self) -> Layout:
+        data = self.config.data
+        return Layout(data.format, data.text, data.label)
+
+    def rows(self) -> Parts:
+        data = self.config.data
+        path = get(data.path) if data.path in SOURCES and not Path(data.path).exists() else Path(data.path)
+        return read_parts(path, data.valid, data.test, self._layout(), data.split, data.seed)
+
+    def rows_of(self, source: str) -> tuple[list[Example], str]:
+        reading = read_labelled(source, self._layout())
+        return reading.examples, reading.note
+
+    def learn(self, examples: list[Example]) -> None:
+        data, texts = self.config.data, [example.text for example in examples]
+        if data.tokens == "words":
+            self.tokens = PlainWords.learn_from(texts, data.size, data.least, data.lower)
+        else:
+            self.tokens = TOKENS[data.tokens].learn("\n".join(texts), data.size)
+
+    def encode(self, examples: Sequence[Example]) -> list[Tensor]:
+        tokens, longest = self._tokens(), self.config.data.longest
+        numbers = [tokens.encode(example.text) for example in examples]
+        cut = sum(len(row) > longest for row in numbers) if longest else 0
+        if cut:
+            self.say(f"{cut} of {len(numbers)} texts are longer than data.longest = {longest} tokens and were cut")
+        return [torch.tensor(row[: longest or None], dtype=torch.long) for row in numbers]
+
+    def raw(self, raw: Any) -> Example:
+        if not isinstance(raw, str):
+            raise DataError(f"predict: expected a text, got {type(raw).__name__}")
+        return Example(raw, "", "")
+
+    def pieces(self, raw: str) -> Tensor:
+        return torch.tensor(self._tokens().encode(raw), dtype=torch.long)
+
+    def some(self, steps: int) -> Tensor:
+        return torch.zeros(steps, dtype=torch.long)
+
+    def disturb(self, x: Tensor, random: torch.Generator) -> Tensor:
+        share, unknown = self.config.data.word_dropout, self._tokens().unknown_number
+        if not share or unknown < 0:
+            return x
+        return x.masked_fill(torch.rand(x.shape, generator=random) < share, unknown)
+
+    def network(self) -> nn.Module:
+        model = self.config.model
+        embed = TokenEmbedding(len(self._tokens()), model.embedding, model.embedding_dropout)
+        layers = make_layers(model, model.embedding)
+        size = model.hidden * (2 if model.bidirectional else 1)
+        pool = pooling(model.pooling, size, model.hidden if model.bidirectional else 0)
+        return ClassifierNetwork(embed, layers, pool, len(self.labels), model.dropout)
+
+    def learned(self) -> dict[str, Any]:
+        return super().learned() | {"tokens": self._tokens().to_dict()}
+
+    def relearn(self, values: dict[str, Any]) -> None:
+        super().relearn(values)
+        table = values.get("tokens")
+        kind = table.get("kind") if isinstance(table, dict) else None
+        if kind not in KINDS or not isinstance(table, dict):
+            raise RunError(f"the vocabulary is of unknown kind {kind!r}; expected one of {', '.join(KINDS)}")
+        try:
+            self.tokens = KINDS[kind].from_dict(table)
+        except ConfigError:
+            raise
+        except Exception as error:  # the tokenizers library raises plain Exceptions
+            raise RunError(f"the vocabulary of kind {kind} is broken: {type(error).__name__} {error}") from error
+
+    def _tokens(self) -> Tokens:
+        if self.tokens is None:
+            raise RunError("TextClassifier has no vocabulary yet; call fit(...) or load(folder)")
+        return self.tokens
