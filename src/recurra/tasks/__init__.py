@@ -2,9 +2,12 @@
 
 from recurra.run.estimator import Estimator
 from recurra.tasks.classify import TextClassifier
+from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
 
-__all__ = ["TASKS", "LanguageModel", "MusicModel", "TextClassifier"]
+__all__ = ["TASKS", "LanguageModel", "MusicModel", "SequenceClassifier", "TextClassifier"]
 
-TASKS: dict[str, type[Estimator]] = {task.name: task for task in (LanguageModel, MusicModel, TextClassifier)}
+TASKS: dict[str, type[Estimator]] = {
+    task.name: task for task in (LanguageModel, MusicModel, TextClassifier, SequenceClassifier)
+}

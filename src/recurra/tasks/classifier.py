@@ -99,7 +99,7 @@ def make_cell(model: ClassifierNet, size: int) -> Recurrent:
 
 
 class Item(NamedTuple):
-    """A sequence ``x (T,)`` of tokens or ``(T, F)`` of frames, the number of its label (-1: not known), its place."""
+    """A sequence ``x (T,)`` of tokens or ``(T, F)`` of frames, the number of its label (-1: none), its place."""
 
     x: Tensor
     label: int
@@ -154,8 +154,8 @@ class ClassifierNetwork(nn.Module):
 class Classifier(Estimator):
     """A task that gives a sequence one label.
 
-    A subclass writes what is its own: `rows` and `rows_of` read examples with ``label`` and ``where``, `learn` takes
-    in the training rows, `encode` makes numbers of an example, `collate` may disturb a training batch.
+    A subclass writes what is its own: `rows` and `rows_of` read examples with ``label`` and ``where``, `learn`
+    learns from those of the training part, `encode` makes numbers of them, `disturb` may add noise in training.
     """
 
     source: ClassVar[str] = "data.path"
@@ -320,8 +320,8 @@ class Classifier(Estimator):
         network = self.ready()
         if not network.layers.causal:  # type: ignore[union-attr]
             raise NotCausalError(
-                f"{self.name}: this network reads from both ends and cannot answer before the end; to stream, train "
-                "one that reads from the beginning: recurra train ... --set model.bidirectional=false"
+                f"{self.name}: this network reads from both ends and cannot answer before the end; to stream, "
+                "train one that reads from the beginning: recurra train ... --set model.bidirectional=false"
             )
         stream = ClassifierStream(network, self.pieces, self.labels, self.temperature)
         if raw is not None:

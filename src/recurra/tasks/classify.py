@@ -1,7 +1,7 @@
 """Classification of text: sentiment, topics, languages, spam. Words, characters or byte pairs go in.
 
-The network is that of `recurra.tasks.classifier` over embedded tokens. With ``model.init_from`` the embedding and the
-layers begin as those of a language model of this library, and thaw from the top down (Howard and Ruder 2018).
+The network is that of `recurra.tasks.classifier` over embedded tokens. With ``model.init_from`` the embedding and
+the layers begin as those of a language model of this library, and thaw from the top down (Howard and Ruder 2018).
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,15 @@ from recurra.config import key
 from recurra.data.labelled import FORMATS, Example, Layout, read_labelled, read_parts
 from recurra.data.parts import Parts, check_shares
 from recurra.data.sources import SOURCES, get
+from recurra.data.subwords import Subwords
 from recurra.data.text import TOKENS, Tokens
 from recurra.data.words import PlainWords
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+from recurra.tasks.token_embedding import SubwordEmbedding, TokenEmbedding
 
-__all__ = ["TextClassifier", "TextClassifierConfig", "TextData", "TextNet", "TokenEmbedding"]
+__all__ = ["TextClassifier", "TextClassifierConfig", "TextData", "TextNet"]
 
 KINDS: dict[str, type[Tokens]] = {**TOKENS, PlainWords.kind: PlainWords}
 
@@ -57,6 +59,7 @@ class TextNet(ClassifierNet):
     """The network; the table [model] of a recipe."""
 
     embedding: int = key(128, "size of a token's vector")
+    subwords: int = key(0, "vectors for pieces of words, so that unknown words are heard too; 0: none; for words")
     embedding_dropout: float = key(0.0, "share of kinds of token whose vector is zero in a training batch")
 
 
@@ -91,25 +94,6 @@ def _check_data(data: TextData) -> None:
         raise ConfigError(f"data.word_dropout: expected a share from 0 to below 1, got {data.word_dropout}")
 
 
-class TokenEmbedding(nn.Module):
-    """A vector for each kind of token. In training some kinds are zero for a whole batch (Gal and Ghahramani 2016).
-
-    tokens (...) -> vectors (..., size)
-    """
-
-    def __init__(self, kinds: int, size: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.table, self.dropout = nn.Embedding(kinds, size), dropout
-        nn.init.normal_(self.table.weight, std=size**-0.5)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        vectors: Tensor = self.table(tokens)
-        if not self.training or not self.dropout:
-            return vectors
-        kept = torch.rand(self.table.num_embeddings, device=tokens.device) >= self.dropout
-        return vectors * (kept / (1 - self.dropout))[tokens][..., None]
-
-
 class TextClassifier(Classifier):
     """A classifier that is trained on labelled texts and gives each text a label with its probability.
 
@@ -125,6 +109,7 @@ class TextClassifier(Classifier):
     def __init__(self, config: TextClassifierConfig | None = None) -> None:
         super().__init__(config)
         self.tokens: Tokens | None = None
+        self.subwords = Subwords(self.config.model.subwords) if self.config.model.subwords else None
 
     def _layout(self) -> Layout:
         data = self.config.data
@@ -147,12 +132,12 @@ class TextClassifier(Classifier):
             self.tokens = TOKENS[data.tokens].learn("\n".join(texts), data.size)
 
     def encode(self, examples: Sequence[Example]) -> list[Tensor]:
-        tokens, longest = self._tokens(), self.config.data.longest
-        numbers = [tokens.encode(example.text) for example in examples]
+        longest = self.config.data.longest
+        numbers = [self.pieces(example.text) for example in examples]
         cut = sum(len(row) > longest for row in numbers) if longest else 0
         if cut:
             self.say(f"{cut} of {len(numbers)} texts are longer than data.longest = {longest} tokens and were cut")
-        return [torch.tensor(row[: longest or None], dtype=torch.long) for row in numbers]
+        return [row[: longest or None] for row in numbers]
 
     def raw(self, raw: Any) -> Example:
         if not isinstance(raw, str):
@@ -160,20 +145,32 @@ class TextClassifier(Classifier):
         return Example(raw, "", "")
 
     def pieces(self, raw: str) -> Tensor:
-        return torch.tensor(self._tokens().encode(raw), dtype=torch.long)
+        """The numbers ``(T,)`` of the tokens of a text, or ``(T, 1 + K)`` with those of the pieces of words."""
+        tokens = self._tokens()
+        numbers = torch.tensor(tokens.encode(raw), dtype=torch.long)
+        if not self.subwords or not isinstance(tokens, PlainWords):
+            return numbers
+        pieces = [self.subwords(word) for word in tokens.split(raw)]
+        return torch.cat([numbers[:, None], torch.tensor(pieces).view(-1, self.subwords.most)], 1)
 
     def some(self, steps: int) -> Tensor:
-        return torch.zeros(steps, dtype=torch.long)
+        return self.pieces("a " * steps)
 
     def disturb(self, x: Tensor, random: torch.Generator) -> Tensor:
         share, unknown = self.config.data.word_dropout, self._tokens().unknown_number
         if not share or unknown < 0:
             return x
-        return x.masked_fill(torch.rand(x.shape, generator=random) < share, unknown)
+        dropped = torch.rand(x.shape[:2], generator=random) < share
+        if x.dim() == 2:
+            return x.masked_fill(dropped, unknown)
+        return torch.cat([x[..., :1].masked_fill(dropped[..., None], unknown), x[..., 1:]], 2)
 
     def network(self) -> nn.Module:
         model = self.config.model
-        embed = TokenEmbedding(len(self._tokens()), model.embedding, model.embedding_dropout)
+        kinds, size, dropout = len(self._tokens()), model.embedding, model.embedding_dropout
+        embed: nn.Module = TokenEmbedding(kinds, size, dropout)
+        if model.subwords:
+            embed = SubwordEmbedding(kinds, model.subwords, size, dropout)
         layers = make_layers(model, model.embedding)
         size = model.hidden * (2 if model.bidirectional else 1)
         pool = pooling(model.pooling, size, model.hidden if model.bidirectional else 0)
