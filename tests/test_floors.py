@@ -27,6 +27,7 @@ FLOORS = {
     "recurra.data": 4,
     "recurra.run": 5,
     "recurra.tasks": 6,
+    "recurra.answering": 7,
     "recurra.composing": 7,
     "recurra.recipe": 7,
     "recurra.runs": 7,
