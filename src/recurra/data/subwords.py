@@ -12,9 +12,10 @@ KEPT = 100_000  # words whose pieces are remembered
 
 
 class Subwords:
-    """Numbers of the character n-grams of a word: 1 .. ``buckets`` by a hash, 0 where there are fewer than ``most``.
+    """Numbers of the character n-grams of a word, from 1 to ``buckets`` by a hash.
 
-    The n-grams are those of ``<word>`` with 3 to 5 characters, the longest first; ``most`` of them at most.
+    The n-grams are those of ``<word>`` with 5, 4 and 3 characters, in this order; the first ``most`` of them count,
+    and where there are fewer the rest is 0.
     """
 
     def __init__(self, buckets: int, most: int = 20) -> None:

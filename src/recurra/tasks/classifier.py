@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
+from recurra import files
 from recurra.config import key, suggest
 from recurra.data.batches import RowBatches
 from recurra.data.parts import Parts
@@ -38,6 +39,7 @@ from recurra.layers import (
 )
 from recurra.run.estimator import Estimator
 from recurra.run.fit import Fit, Position
+from recurra.run.folder import RunFolder
 from recurra.run.protocol import Batches, Data
 from recurra.tasks.classifier_stream import ClassifierStream
 from recurra.tasks.confusion_picture import draw_confusion
@@ -207,6 +209,11 @@ class Classifier(Estimator):
         quiet: bool = False,
     ) -> Position:
         self.quiet = quiet
+        if resume:  # labels and vocabulary are those of the run, whatever became of the data
+            folder = RunFolder(out)
+            folder.require()
+            self.relearn(files.read_table(folder.vocabulary))
+        self.temperature = 1.0
         return super().fit(out, fit, resume, overwrite, quiet)
 
     fit.__doc__ = Estimator.fit.__doc__
@@ -349,7 +356,6 @@ class Classifier(Estimator):
         """The confusion matrix."""
         logits, labels = self.answers(self.ready(), batches)
         counts = confusion(logits.argmax(1), labels, len(self.labels))
-        folder.mkdir(parents=True, exist_ok=True)
         draw_confusion(counts, self.labels, folder / "confusion.png")
         return [folder / "confusion.png"]
 

@@ -5,7 +5,7 @@ the layers begin as those of a language model of this library, and thaw from the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,10 @@ from recurra.data.text import TOKENS, Tokens
 from recurra.data.words import PlainWords
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
+from recurra.layers import Recurrent
 from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+from recurra.tasks.language_model import LanguageModel
+from recurra.tasks.pretrained import copy_weights, load_encoders, make_towers, parts_from_the_top, sizes_of
 from recurra.tasks.token_embedding import SubwordEmbedding, TokenEmbedding
 
 __all__ = ["TextClassifier", "TextClassifierConfig", "TextData", "TextNet"]
@@ -61,6 +64,12 @@ class TextNet(ClassifierNet):
     embedding: int = key(128, "size of a token's vector")
     subwords: int = key(0, "vectors for pieces of words, so that unknown words are heard too; 0: none; for words")
     embedding_dropout: float = key(0.0, "share of kinds of token whose vector is zero in a training batch")
+    init_from: str = key(
+        "", "a run of language_model whose tokens, embedding and layers to begin with; empty: none"
+    )
+    init_from_backwards: str = key("", "another one with data.backwards=true, to read from the end")
+    thaw: float = key(0.5, "pretrained layers join the training from the top down during this share of it")
+    slower: float = key(2.6, "each pretrained layer learns so many times slower than the one above it")
 
 
 @dataclass(frozen=True)
@@ -73,12 +82,9 @@ class TextClassifierConfig:
     def __post_init__(self) -> None:
         check_net(self.model)
         _check_data(self.data)
-        if self.model.embedding < 1:
-            raise ConfigError(f"model.embedding: expected at least 1, got {self.model.embedding}")
-        if not 0 <= self.model.embedding_dropout < 1:
-            raise ConfigError(
-                f"model.embedding_dropout: expected a share from 0 to below 1, got {self.model.embedding_dropout}"
-            )
+        _check_model(self.model)
+        if self.model.subwords and self.data.tokens != "words":
+            raise ConfigError(f"model.subwords: only words have pieces, not {self.data.tokens}; expected 0")
 
 
 def _check_data(data: TextData) -> None:
@@ -92,6 +98,32 @@ def _check_data(data: TextData) -> None:
         raise ConfigError("data.size: expected 0 (no limit) or at least 2 kinds of token, got 1")
     if not 0 <= data.word_dropout < 1:
         raise ConfigError(f"data.word_dropout: expected a share from 0 to below 1, got {data.word_dropout}")
+
+
+def _check_model(model: TextNet) -> None:
+    if model.embedding < 1:
+        raise ConfigError(f"model.embedding: expected at least 1, got {model.embedding}")
+    if model.subwords < 0:
+        raise ConfigError(f"model.subwords: expected 0 (none) or a number of vectors, got {model.subwords}")
+    if not 0 <= model.embedding_dropout < 1:
+        raise ConfigError(
+            f"model.embedding_dropout: expected a share from 0 to below 1, got {model.embedding_dropout}"
+        )
+    if not 0 <= model.thaw <= 1:
+        raise ConfigError(f"model.thaw: expected a share from 0 to 1, got {model.thaw}")
+    if not model.slower >= 1:
+        raise ConfigError(f"model.slower: expected at least 1, got {model.slower}")
+    if model.init_from_backwards and not model.init_from:
+        raise ConfigError("model.init_from_backwards: expected model.init_from too, the one that reads ahead")
+    if model.init_from and model.bidirectional != bool(model.init_from_backwards):
+        raise ConfigError(
+            "model.bidirectional: one language model reads from the beginning only; set model.bidirectional=false, "
+            "or model.init_from_backwards to a second one that reads from the end"
+        )
+    if model.init_from and model.subwords:
+        raise ConfigError(
+            "model.subwords: a language model knows no pieces of words; expected 0 with model.init_from"
+        )
 
 
 class TextClassifier(Classifier):
@@ -126,10 +158,41 @@ class TextClassifier(Classifier):
 
     def learn(self, examples: list[Example]) -> None:
         data, texts = self.config.data, [example.text for example in examples]
-        if data.tokens == "words":
+        if self.config.model.init_from:
+            self._adopt(load_encoders(self.config.model.init_from, self.config.model.init_from_backwards))
+        elif data.tokens == "words":
             self.tokens = PlainWords.learn_from(texts, data.size, data.least, data.lower)
         else:
             self.tokens = TOKENS[data.tokens].learn("\n".join(texts), data.size)
+
+    def _adopt(self, models: list[LanguageModel]) -> None:
+        """Take over the tokens of the language models, and the sizes of their layers."""
+        sizes, tokens = sizes_of(models), models[0].config.data.tokens
+        self.tokens = models[0].tokens
+        model, data = replace(self.config.model, **sizes), replace(self.config.data, tokens=tokens)
+        self.config = replace(self.config, data=data, model=model)
+        named = ", ".join(f"{name} {value}" for name, value in sizes.items())
+        self.say(f"as in {model.init_from}: {tokens}, {named}")
+
+    def begin(self, network: nn.Module) -> None:
+        """Put the weights of the language models in."""
+        model = self.config.model
+        if model.init_from:
+            copy_weights(network, load_encoders(model.init_from, model.init_from_backwards))  # type: ignore[arg-type]
+
+    def parts(self, network: nn.Module) -> dict[str, list[nn.Parameter]]:
+        """With pretrained weights: what is new, then each layer from the top down, then the embedding."""
+        if not self.config.model.init_from:
+            return super().parts(network)
+        return parts_from_the_top(network)  # type: ignore[arg-type]
+
+    def pace(self, part: str, share: float) -> float:
+        """Frozen until its turn, then slower than the part above it (Howard and Ruder 2018)."""
+        model = self.config.model
+        if not model.init_from:
+            return super().pace(part, share)
+        turn = model.thaw * int(part) / (model.depth + 1)
+        return model.slower ** -int(part) if share >= turn else 0.0
 
     def encode(self, examples: Sequence[Example]) -> list[Tensor]:
         longest = self.config.data.longest
@@ -171,9 +234,9 @@ class TextClassifier(Classifier):
         embed: nn.Module = TokenEmbedding(kinds, size, dropout)
         if model.subwords:
             embed = SubwordEmbedding(kinds, model.subwords, size, dropout)
-        layers = make_layers(model, model.embedding)
-        size = model.hidden * (2 if model.bidirectional else 1)
-        pool = pooling(model.pooling, size, model.hidden if model.bidirectional else 0)
+        layers: Recurrent = make_towers(model, size) if model.init_from else make_layers(model, size)
+        ways = 2 if model.bidirectional else 1
+        pool = pooling(model.pooling, model.hidden * ways, model.hidden * (ways - 1))
         return ClassifierNetwork(embed, layers, pool, len(self.labels), model.dropout)
 
     def learned(self) -> dict[str, Any]:
