@@ -12,17 +12,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from recurra.config import key
+from recurra import files
+from recurra.config import key, suggest
 from recurra.data.labelled import FORMATS, Example, Layout, read_labelled, read_parts
 from recurra.data.parts import Parts, check_shares
 from recurra.data.sources import SOURCES, get
 from recurra.data.subwords import Subwords
-from recurra.data.text import TOKENS, Tokens
+from recurra.data.text import TOKENS, BytePairs, Listed, Tokens
 from recurra.data.words import PlainWords
 from recurra.errors import ConfigError, DataError, RunError
+from recurra.heads.attribution import integrated_gradients, log_odds
 from recurra.heads.pooling import pooling
 from recurra.layers import Recurrent
-from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+from recurra.tasks.classifier import AT_ONCE, Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+from recurra.tasks.heat_map import HeatMap, html_page
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.pretrained import copy_weights, load_encoders, make_towers, parts_from_the_top, sizes_of
 from recurra.tasks.token_embedding import SubwordEmbedding, TokenEmbedding
@@ -239,6 +242,32 @@ class TextClassifier(Classifier):
         pool = pooling(model.pooling, model.hidden * ways, model.hidden * (ways - 1))
         return ClassifierNetwork(embed, layers, pool, len(self.labels), model.dropout)
 
+    def heat_map(self, raw: str, label: str | None = None) -> HeatMap:
+        """What each token of a text did to the answer, or to another ``label``: integrated gradients."""
+        chances = self.predict(raw)["probabilities"]
+        if label is not None and label not in chances:
+            raise ConfigError(f"label: unknown label {label!r}{suggest(label, self.labels)}")
+        chosen = max(chances, key=chances.__getitem__) if label is None else label
+        network: Any = self.ready()
+        number, x = self.labels.index(chosen), self.encode([self.raw(raw)])[0]
+        with torch.no_grad():
+            vectors = network.embed(x)
+        found = integrated_gradients(
+            lambda inputs: log_odds(network.read(inputs).float() / self.temperature, number),
+            vectors,
+            at_once=max(1, min(64, AT_ONCE // max(1, len(x)))),
+        )
+        pieces = surface(self._tokens(), raw)[: len(x)]
+        return HeatMap(
+            raw, pieces, found.values.tolist(), chosen, chances[chosen], found.score, found.base, found.gap
+        )
+
+    def draw_answer(self, raw: str, folder: Path, name: str) -> list[Path]:
+        """A page with the words that moved the answer in colour."""
+        path = folder / f"{name}.html"
+        files.write_text(path, html_page(self.heat_map(raw)))
+        return [path]
+
     def learned(self) -> dict[str, Any]:
         return super().learned() | {"tokens": self._tokens().to_dict()}
 
@@ -259,3 +288,12 @@ class TextClassifier(Classifier):
         if self.tokens is None:
             raise RunError("TextClassifier has no vocabulary yet; call fit(...) or load(folder)")
         return self.tokens
+
+
+def surface(tokens: Tokens, text: str) -> list[str]:
+    """The tokens as they stand in the text, one for each number of ``tokens.encode(text)``."""
+    if isinstance(tokens, BytePairs):
+        return [text[begin:end] for begin, end in tokens.tokenizer.encode(text).offsets]
+    if isinstance(tokens, PlainWords):
+        return PlainWords([], lower=False).split(text)
+    return tokens.pattern.findall(text) if isinstance(tokens, Listed) else []

@@ -1,7 +1,7 @@
 """Networks that begin as language models, and thaw from the top down: ULMFiT (Howard and Ruder 2018).
 
-A language model has read far more text than anybody labels. Its embedding and its recurrent layers are taken over by
-the classifier; only what pools and decides is new. That part learns first, at the full rate; the layers below join
+A language model has read far more text than anybody labels. Its embedding and its recurrent layers go over to the
+classifier; only what pools and decides is new. That part learns first, at the full rate; the layers below join
 one after the other, each at a lower rate, so that the first steps do not wash out what the language model knows.
 """
 
