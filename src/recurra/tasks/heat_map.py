@@ -95,8 +95,9 @@ body {{ font: 16px/1.9 system-ui, sans-serif; max-width: 46em; margin: 2em auto;
 <div class="text" dir="auto">{body}</div>
 <p class="note"><span style="background:{agree}">blue</span> spoke for this answer,
 <span style="background:{differ}">orange</span> against it; point at a word to see its share.
-The shares add up to {total:+.3f}: the log-odds of the answer are {score:+.3f}, and {base:+.3f} for a text of as many
-tokens that say nothing (the error of the sum is {gap:.1g}). Integrated gradients, Sundararajan et al. 2017.</p>
+The shares add up to {total:+.3f}: the log-odds of the answer are {score:+.3f}, and {base:+.3f} for a text of
+as many tokens that say nothing (the error of the sum is {gap:.1g}).
+Integrated gradients, Sundararajan et al. 2017.</p>
 </body>
 </html>
 """
