@@ -317,7 +317,8 @@ class Classifier(Estimator):
         """The answer for people and programs, from the probabilities of the labels."""
         best = max(range(len(chances)), key=chances.__getitem__)
         named = dict(zip(self.labels, chances, strict=True))
-        return {"text": raw, "label": self.labels[best], "probability": chances[best], "probabilities": named}
+        text = {"text": raw} if isinstance(raw, str) else {}
+        return text | {"label": self.labels[best], "probability": chances[best], "probabilities": named}
 
     def stream(self, raw: Any = None) -> ClassifierStream:
         """A `ClassifierStream`: push what comes next, and it has the probabilities of all that came so far.
