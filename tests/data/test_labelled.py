@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recurra.data.labelled import Layout, read_labelled, read_parts
-from recurra.data.parts import find_parts, stratified
+from recurra.data.splits import find_parts, stratified
 from recurra.data.subwords import Subwords
 from recurra.data.words import PlainWords
 from recurra.errors import ConfigError, DataError
@@ -117,11 +117,11 @@ def test_more_mistakes(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", "text,label\n" + "".join(f"{i % 2},text {i}\n" for i in range(20)))
     with pytest.raises(DataError, match=r"20 different labels in 20 rows.*is the label in another column"):
         read_parts(path, "", "", Layout(), (0.8, 0.1, 0.1), 0)
-    with pytest.raises(DataError, match="data.text is 'x', but the columns are 'text', 'label'"):
+    with pytest.raises(DataError, match=r"data\.text is 'x', but the columns are 'text', 'label'"):
         read_labelled(path, Layout(text="x"))
     with pytest.raises(DataError, match="both in the column 'text'"):
         read_labelled(path, Layout(text="text", label="text"))
-    with pytest.raises(ConfigError, match="data.label: expected the number of a column, from 1 to 2, got '3'"):
+    with pytest.raises(ConfigError, match=r"data\.label: expected the number of a column, from 1 to 2, got '3'"):
         read_labelled(path, Layout(label="3"))
     with pytest.raises(DataError, match="every row has the label 'a'"):
         read_parts(write(tmp_path / "one.txt", "a b\na c\n"), "", "", Layout(), (0.8, 0.1, 0.1), 0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from recurra.data.parts import Parts, fill_parts, find_parts
+from recurra.data.splits import Parts, fill_parts, find_parts
 from recurra.data.text import read_text
 from recurra.errors import ConfigError, DataError
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recurra.data.parts import PARTS, Parts, fill_parts, find_parts
+from recurra.data.splits import PARTS, Parts, fill_parts, find_parts
 from recurra.data.text import read_text
 from recurra.errors import DataError
 

@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from recurra import files
 from recurra.config import key, suggest
 from recurra.data.batches import RowBatches
-from recurra.data.parts import Parts
+from recurra.data.splits import Parts
 from recurra.errors import ConfigError, DataError, NotCausalError, RunError
 from recurra.heads.calibration import calibration_error, fit_temperature
 from recurra.heads.confusion import accuracy, confusion, macro_f1

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from recurra import files
 from recurra.config import key, suggest
 from recurra.data.labelled import FORMATS, Example, Layout, read_labelled, read_parts
-from recurra.data.parts import Parts, check_shares
 from recurra.data.sources import SOURCES, get
+from recurra.data.splits import Parts, check_shares
 from recurra.data.subwords import Subwords
 from recurra.data.text import TOKENS, BytePairs, Listed, Tokens
 from recurra.data.words import PlainWords

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from recurra.config import key
-from recurra.data.parts import Parts, check_shares
 from recurra.data.series import Scale, Series, parse_series, read_series, read_series_parts
 from recurra.data.sources import SOURCES, get
+from recurra.data.splits import Parts, check_shares
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
