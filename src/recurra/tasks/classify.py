@@ -217,7 +217,7 @@ class TextClassifier(Classifier):
         if not self.subwords or not isinstance(tokens, PlainWords):
             return numbers
         pieces = [self.subwords(word) for word in tokens.split(raw)]
-        return torch.cat([numbers[:, None], torch.tensor(pieces).view(-1, self.subwords.most)], 1)
+        return torch.cat([numbers[:, None], torch.tensor(pieces, dtype=torch.long).view(-1, self.subwords.most)], 1)
 
     def some(self, steps: int) -> Tensor:
         return self.pieces("a " * steps)

@@ -23,7 +23,7 @@ def draw_confusion(counts: Tensor, labels: list[str], path: str | Path) -> None:
     size = min(14.0, 2.2 + 0.5 * len(names))
     figure = Figure(figsize=(size + 1, size), dpi=120, layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     every = 1 + (len(names) - 1) // 60
     ticks = range(0, len(names), every)
     crowded = len(names) > 6 or max(map(len, names)) > 8
