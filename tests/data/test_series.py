@@ -1,4 +1,4 @@
-"""Labelled sequences of numbers: .ts files and folders of CSV files give the same; mistakes come with their line."""
+"""Labelled sequences of numbers: .ts files and folders of CSV files give the same; mistakes have a line."""
 
 from pathlib import Path
 

@@ -49,6 +49,8 @@ def integrated_gradients(
     """
     with torch.no_grad():
         whole, base = score(torch.stack([x, torch.zeros_like(x)])).double().tolist()
+    if not len(x):
+        return Shares(torch.zeros(0, dtype=torch.float64), whole, base, 0.0)
     points = 32
     while True:
         values = _integral(score, x, points, at_once)

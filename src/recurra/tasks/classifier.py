@@ -23,6 +23,7 @@ from recurra.config import key, suggest
 from recurra.data.batches import RowBatches
 from recurra.data.splits import Parts
 from recurra.errors import ConfigError, DataError, NotCausalError, RunError
+from recurra.heads.attribution import Shares, integrated_gradients, log_odds
 from recurra.heads.calibration import calibration_error, fit_temperature
 from recurra.heads.confusion import accuracy, confusion, macro_f1
 from recurra.heads.pooling import POOLINGS, Pooling, pooling
@@ -352,6 +353,17 @@ class Classifier(Estimator):
     @abstractmethod
     def some(self, steps: int) -> Tensor:
         """Any sequence of so many steps."""
+
+    @torch.no_grad()
+    def shares(self, x: Tensor, label: str) -> Shares:
+        """What each step of an encoded sequence did to the log-odds of a label: integrated gradients."""
+        network: Any = self.ready()
+        number = self.labels.index(label)
+        return integrated_gradients(
+            lambda inputs: log_odds(network.read(inputs).float() / self.temperature, number),
+            network.embed(x),
+            at_once=max(1, min(64, AT_ONCE // max(1, len(x)))),
+        )
 
     def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
         """The confusion matrix."""

@@ -21,10 +21,9 @@ from recurra.data.subwords import Subwords
 from recurra.data.text import TOKENS, BytePairs, Listed, Tokens
 from recurra.data.words import PlainWords
 from recurra.errors import ConfigError, DataError, RunError
-from recurra.heads.attribution import integrated_gradients, log_odds
 from recurra.heads.pooling import pooling
 from recurra.layers import Recurrent
-from recurra.tasks.classifier import AT_ONCE, Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
 from recurra.tasks.heat_map import HeatMap, html_page
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.pretrained import copy_weights, load_encoders, make_towers, parts_from_the_top, sizes_of
@@ -248,15 +247,8 @@ class TextClassifier(Classifier):
         if label is not None and label not in chances:
             raise ConfigError(f"label: unknown label {label!r}{suggest(label, self.labels)}")
         chosen = max(chances, key=chances.__getitem__) if label is None else label
-        network: Any = self.ready()
-        number, x = self.labels.index(chosen), self.encode([self.raw(raw)])[0]
-        with torch.no_grad():
-            vectors = network.embed(x)
-        found = integrated_gradients(
-            lambda inputs: log_odds(network.read(inputs).float() / self.temperature, number),
-            vectors,
-            at_once=max(1, min(64, AT_ONCE // max(1, len(x)))),
-        )
+        x = self.encode([self.raw(raw)])[0]
+        found = self.shares(x, chosen)
         pieces = surface(self._tokens(), raw)[: len(x)]
         return HeatMap(
             raw, pieces, found.values.tolist(), chosen, chances[chosen], found.score, found.base, found.gap

@@ -18,6 +18,7 @@ from recurra.data.splits import Parts, check_shares
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+from recurra.tasks.series_picture import draw_series
 
 __all__ = ["SequenceClassifier", "SequenceClassifierConfig", "SeriesData", "SeriesNet"]
 
@@ -97,12 +98,13 @@ class SequenceClassifier(Classifier):
 
     def raw(self, raw: Any) -> Series:
         """Frames ``(T, F)`` as a tensor or lists, or a line of text as in a ``.ts`` file without its label."""
-        x = parse_series(raw, "predict") if isinstance(raw, str) else torch.as_tensor(raw, dtype=torch.float32)
-        return Series(x, "", "predict")
+        return Series(
+            parse_series(raw, "predict") if isinstance(raw, str) else _tensor(raw, "predict"), "", "predict"
+        )
 
     def pieces(self, raw: Any) -> Tensor:
         """One frame ``(F,)`` or more ``(T, F)``."""
-        x = torch.as_tensor(raw, dtype=torch.float32)
+        x = _tensor(raw, "push")
         return self.encode([Series(x[None] if x.dim() == 1 else x, "", "push")])[0]
 
     def some(self, steps: int) -> Tensor:
@@ -117,6 +119,13 @@ class SequenceClassifier(Classifier):
         pool = pooling(model.pooling, model.hidden * ways, model.hidden * (ways - 1))
         layers = make_layers(model, len(self._scale().mean))
         return ClassifierNetwork(nn.Identity(), layers, pool, len(self.labels), model.dropout)
+
+    def draw_answer(self, raw: Any, folder: Path, name: str) -> list[Path]:
+        """The sequence, and below it what each frame did to the answer."""
+        answer, x = self.predict(raw), self.encode([self.raw(raw)])[0]
+        title = f"{answer['label']} with probability {answer['probability']:.3f}"
+        draw_series(x, self.shares(x, answer["label"]).values, folder / f"{name}.png", title)
+        return [folder / f"{name}.png"]
 
     def learned(self) -> dict[str, Any]:
         scale = self._scale()
@@ -136,3 +145,12 @@ class SequenceClassifier(Classifier):
         if self.scale is None:
             raise RunError("SequenceClassifier knows no channels yet; call fit(...) or load(folder)")
         return self.scale
+
+
+def _tensor(raw: Any, what: str) -> Tensor:
+    try:
+        return torch.as_tensor(raw, dtype=torch.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{what}: expected numbers, frames of channels, got {type(raw).__name__} ({error})"
+        ) from error
