@@ -114,13 +114,13 @@ def saved(pupil: Pupil) -> str:
 
 
 OTHER_PROCESS = """
-import json, socket, sys
+import importlib, json, socket, sys
 def no(*arguments, **names): raise OSError("there is no network")
 socket.socket.connect = socket.getaddrinfo = no
 import torch
-from recurra.runs import load
 torch.set_num_threads(1)
-task = load(sys.argv[1])
+run, module, name = sys.argv[1:]
+task = getattr(importlib.import_module(module), name).load(run)
 print(json.dumps(task.predict_many(json.load(sys.stdin))))
 """
 
@@ -129,12 +129,15 @@ print(json.dumps(task.predict_many(json.load(sys.stdin))))
     "alone", "keeping", "a run folder alone is enough, in another process, without network", "a path outside it"
 )
 def alone(pupil: Pupil) -> str:
+    kind = type(pupil.trained)
+    if kind.__module__ in ("__main__", "builtins"):
+        return f"no other process can import {kind.__name__} of {kind.__module__}; put it into a module"
     expected, away = pupil.answers(pupil.trained), pupil.examples.with_name("away")
     pupil.examples.rename(away)  # what was learned from is gone
     try:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run(
-            [sys.executable, "-c", OTHER_PROCESS, str(pupil.run)],
+            [sys.executable, "-c", OTHER_PROCESS, str(pupil.run), kind.__module__, kind.__qualname__],
             input=json.dumps(pupil.inputs),
             capture_output=True,
             text=True,
