@@ -9,7 +9,7 @@ import pytest
 from recurra.data.labelled import Layout, read_labelled, read_parts
 from recurra.data.splits import find_parts, stratified
 from recurra.data.subwords import Subwords
-from recurra.data.words import PlainWords
+from recurra.data.words import PlainWords, unspaced
 from recurra.errors import ConfigError, DataError
 
 ODD = [
@@ -185,6 +185,13 @@ def test_plain_words() -> None:
     assert words.decode(words.encode("I like it")) == "i like it"
     with pytest.raises(ConfigError, match=r"data\.least: no word occurs 3 times"):
         PlainWords.learn_from(["a b"], 0, 3, True)
+
+
+def test_scripts_without_spaces_between_words() -> None:
+    assert unspaced(["今天很好，OK", "ไทย"])
+    assert not unspaced(["a good film 好"])
+    assert not unspaced(["한국어 шалом नमस्ते"])
+    assert not unspaced([])
 
 
 def test_pieces_of_words() -> None:

@@ -14,8 +14,9 @@ from typing import Any
 from recurra.data.text import Tokens
 from recurra.errors import ConfigError
 
-__all__ = ["PlainWords"]
+__all__ = ["PlainWords", "unspaced"]
 
+UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -35,6 +36,14 @@ def _pattern() -> re.Pattern[str]:
         rf"|[^\w\s]{mark}*(?:\u200d[^\w\s]{mark}*)*",
         re.IGNORECASE,
     )
+
+
+def unspaced(texts: Iterable[str]) -> bool:
+    """Whether texts are mostly in scripts without spaces between words: Chinese, Japanese, Thai and their like."""
+    letters = Counter(
+        bool(UNSPACED.match(character)) for text in texts for character in text if character.isalpha()
+    )
+    return letters[True] > letters[False]
 
 
 class PlainWords(Tokens):

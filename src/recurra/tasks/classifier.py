@@ -209,15 +209,17 @@ class Classifier(Estimator):
         overwrite: bool = False,
         quiet: bool = False,
     ) -> Position:
+        """Train as every task does (`Estimator.fit`); ``quiet`` also keeps the notes on the data to itself.
+
+        A resumed run goes on with its own labels and vocabulary, whatever became of the data since.
+        """
         self.quiet = quiet
-        if resume:  # labels and vocabulary are those of the run, whatever became of the data
+        if resume:
             folder = RunFolder(out)
             folder.require()
             self.relearn(files.read_table(folder.vocabulary))
         self.temperature = 1.0
         return super().fit(out, fit, resume, overwrite, quiet)
-
-    fit.__doc__ = Estimator.fit.__doc__
 
     def data(self) -> Data:
         """The rows in three parts; labels and what `learn` learns come from the first one, once."""

@@ -19,7 +19,7 @@ from recurra.data.sources import SOURCES, get
 from recurra.data.splits import Parts, check_shares
 from recurra.data.subwords import Subwords
 from recurra.data.text import TOKENS, BytePairs, Listed, Tokens
-from recurra.data.words import PlainWords
+from recurra.data.words import PlainWords, unspaced
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.layers import Recurrent
@@ -163,6 +163,8 @@ class TextClassifier(Classifier):
         if self.config.model.init_from:
             self._adopt(load_encoders(self.config.model.init_from, self.config.model.init_from_backwards))
         elif data.tokens == "words":
+            if unspaced(texts[:1000]):
+                self.say("warning: these texts have no spaces between words; read them by data.tokens = characters")
             self.tokens = PlainWords.learn_from(texts, data.size, data.least, data.lower)
         else:
             self.tokens = TOKENS[data.tokens].learn("\n".join(texts), data.size)
