@@ -267,6 +267,13 @@ def test_mistakes_in_a_configuration(data: dict, net: dict, message: str) -> Non
         TextClassifierConfig(TextData(**data), TextNet(**net))
 
 
+def test_a_name_that_is_neither_file_nor_data_set() -> None:
+    with pytest.raises(
+        DataError, match=r"no file, folder or data set 'movie-snipets'; did you mean 'movie-snippets'"
+    ):
+        TextClassifier(TextClassifierConfig(TextData(path="movie-snipets"))).data()
+
+
 def test_mistakes_in_a_run_folder(trained: TextClassifier) -> None:
     values = trained.learned()
     for change, message in (

@@ -5,6 +5,7 @@
 A task that reads something says how: `recurra.tasks.classify` reads text, `classify_series` sequences of numbers.
 """
 
+import os
 import sys
 from abc import abstractmethod
 from collections import Counter
@@ -21,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from recurra import files
 from recurra.config import key, suggest
 from recurra.data.batches import RowBatches
+from recurra.data.sources import SOURCES, get
 from recurra.data.splits import Parts
 from recurra.errors import ConfigError, DataError, NotCausalError, RunError
 from recurra.heads.attribution import Shares, integrated_gradients, log_odds
@@ -45,7 +47,16 @@ from recurra.run.protocol import Batches, Data
 from recurra.tasks.classifier_stream import ClassifierStream
 from recurra.tasks.confusion_picture import draw_confusion
 
-__all__ = ["Classifier", "ClassifierNet", "ClassifierNetwork", "Item", "Items", "check_net", "make_layers"]
+__all__ = [
+    "Classifier",
+    "ClassifierNet",
+    "ClassifierNetwork",
+    "Item",
+    "Items",
+    "check_net",
+    "make_layers",
+    "place_of",
+]
 
 AT_ONCE = 16384  # padded steps of a batch when only answers are wanted
 
@@ -82,6 +93,15 @@ def check_net(model: ClassifierNet) -> None:
         pooling(model.pooling, 1)
     except ConfigError as error:
         raise ConfigError(f"model.{error}; known are {', '.join(POOLINGS)}") from error
+
+
+def place_of(name: str) -> Path:
+    """The file or folder of that name, or else the data set, fetched if need be; DataError if there is neither."""
+    if Path(name).exists():
+        return Path(name)
+    if name in SOURCES:
+        return get(name)
+    raise DataError(f"data.path: no file, folder or data set {name!r}{suggest(name, list(SOURCES))}")
 
 
 def make_layers(model: ClassifierNet, size: int) -> Stack:
@@ -213,7 +233,7 @@ class Classifier(Estimator):
 
         A resumed run goes on with its own labels and vocabulary, whatever became of the data since.
         """
-        self.quiet = quiet
+        self.quiet = quiet or int(os.environ.get("RANK", "0")) > 0
         if resume:
             folder = RunFolder(out)
             folder.require()
@@ -264,7 +284,7 @@ class Classifier(Estimator):
             return None
         counts = Counter(item.label for item in train.rows)
         kinds = len(self.labels)
-        return torch.tensor([len(train.rows) / (kinds * counts[number]) for number in range(kinds)])
+        return torch.tensor([len(train.rows) / (kinds * max(1, counts[number])) for number in range(kinds)])
 
     def loss(self, network: nn.Module, batch: Items, carry: Any) -> tuple[Tensor, int, Any]:
         """Sum of the cross entropies in nats, and the number of rows; nothing is carried."""

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from recurra import files
 from recurra.config import key, suggest
 from recurra.data.labelled import FORMATS, Example, Layout, read_labelled, read_parts
-from recurra.data.sources import SOURCES, get
 from recurra.data.splits import Parts, check_shares
 from recurra.data.subwords import Subwords
 from recurra.data.text import TOKENS, BytePairs, Listed, Tokens
@@ -23,7 +22,7 @@ from recurra.data.words import PlainWords, unspaced
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.layers import Recurrent
-from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers, place_of
 from recurra.tasks.heat_map import HeatMap, html_page
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.pretrained import copy_weights, load_encoders, make_towers, parts_from_the_top, sizes_of
@@ -151,8 +150,7 @@ class TextClassifier(Classifier):
 
     def rows(self) -> Parts:
         data = self.config.data
-        path = get(data.path) if data.path in SOURCES and not Path(data.path).exists() else Path(data.path)
-        return read_parts(path, data.valid, data.test, self._layout(), data.split, data.seed)
+        return read_parts(place_of(data.path), data.valid, data.test, self._layout(), data.split, data.seed)
 
     def rows_of(self, source: str) -> tuple[list[Example], str]:
         reading = read_labelled(source, self._layout())

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from recurra.config import key
 from recurra.data.series import Scale, Series, parse_series, read_series, read_series_parts
-from recurra.data.sources import SOURCES, get
 from recurra.data.splits import Parts, check_shares
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
-from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers
+from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers, place_of
 from recurra.tasks.series_picture import draw_series
 
 __all__ = ["SequenceClassifier", "SequenceClassifierConfig", "SeriesData", "SeriesNet"]
@@ -77,8 +76,7 @@ class SequenceClassifier(Classifier):
 
     def rows(self) -> Parts:
         data = self.config.data
-        path = get(data.path) if data.path in SOURCES and not Path(data.path).exists() else Path(data.path)
-        return read_series_parts(path, data.valid, data.test, data.split, data.seed)
+        return read_series_parts(place_of(data.path), data.valid, data.test, data.split, data.seed)
 
     def rows_of(self, source: str) -> tuple[list[Series], str]:
         return read_series(source)

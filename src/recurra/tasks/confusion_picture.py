@@ -26,7 +26,7 @@ def draw_confusion(counts: Tensor, labels: list[str], path: str | Path) -> None:
     image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     every = 1 + (len(names) - 1) // 60
     ticks = range(0, len(names), every)
-    crowded = len(names) > 6 or max(map(len, names)) > 8
+    crowded = max(map(len, names)) > (5 if len(names) > 3 else 12)
     axes.set_xticks(ticks, names[::every], rotation=90 if crowded else 0, fontsize=8)
     axes.set_yticks(ticks, names[::every], fontsize=8)
     axes.set_xlabel("taken for")
