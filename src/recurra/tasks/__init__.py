@@ -1,9 +1,13 @@
 """Floor 6: tasks, one a file. `TASKS` is the table of all by the name that recipes and the command line use."""
 
 from recurra.run.estimator import Estimator
+from recurra.tasks.classify import TextClassifier
+from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
 
-__all__ = ["TASKS", "LanguageModel", "MusicModel"]
+__all__ = ["TASKS", "LanguageModel", "MusicModel", "SequenceClassifier", "TextClassifier"]
 
-TASKS: dict[str, type[Estimator]] = {task.name: task for task in (LanguageModel, MusicModel)}
+TASKS: dict[str, type[Estimator]] = {
+    task.name: task for task in (LanguageModel, MusicModel, TextClassifier, SequenceClassifier)
+}
