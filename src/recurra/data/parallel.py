@@ -38,11 +38,11 @@ def read_parallel(path: str | Path, languages: tuple[str, str], test: str, share
     """The pairs for training, validation and test.
 
     path       a folder or a prefix of parallel files by suffix, such as ``train.en`` and ``train.de`` or
-               ``multi30k.val.en.gz``; or one pair of files, ``PATH.en`` and ``PATH.de``; or a TSV file with two columns
+               ``multi30k.val.en.gz``; or one pair of files, ``PATH.en`` and ``PATH.de``; or a TSV file
     languages  the suffixes of the files, source first
     test       the name of the test part, such as ``test_2016``, where there are several; "": the only one
-    shares     of the three parts, where there is one file or one pair of files; each source sentence, with all of its
-               translations, is in one part only
+    shares     of the three parts, where there is one file or one pair of files; each source sentence, with all
+               of its translations, is in one part only
 
     All files may be gzipped. Raises DataError with file and line for what cannot be read.
     """
@@ -92,7 +92,8 @@ def split_pairs(pairs: list[SentencePair], shares: Sequence[float], name: str) -
     parts: list[list[SentencePair]] = [[], [], []]
     for pair in pairs:
         parts[part_of[pair.source]].append(pair)
-    return Parallel(*parts, files=dict.fromkeys(PARTS, f"{Path(name).name}, split by unique source sentence"))
+    files = dict.fromkeys(PARTS, f"{Path(name).name}, split by unique source sentence")
+    return Parallel(parts[0], parts[1], parts[2], files)
 
 
 def _stable(text: str) -> bytes:
@@ -150,7 +151,9 @@ def _tests(path: Path, languages: tuple[str, str]) -> list[str]:
 
 def _single(path: Path) -> Path | None:
     """The only table of a folder that has no parts."""
-    found = [file for file in sorted(path.glob("*.tsv*")) if file.suffix in (".tsv", ".gz")] if path.is_dir() else []
+    found = (
+        [file for file in sorted(path.glob("*.tsv*")) if file.suffix in (".tsv", ".gz")] if path.is_dir() else []
+    )
     return found[0] if len(found) == 1 else None
 
 
@@ -168,14 +171,14 @@ def _read_files(source: Path, target: Path) -> list[SentencePair]:
     left, right = _lines(source), _lines(target)
     if len(left) != len(right):
         raise DataError(
-            f"{source} has {len(left):,} lines and {target} has {len(right):,}; expected as many, line i of one being "
-            "the translation of line i of the other"
+            f"{source} has {len(left):,} lines and {target} has {len(right):,}; expected as many, line i of one "
+            "being the translation of line i of the other"
         )
     return [SentencePair(a.strip(), b.strip()) for a, b in zip(left, right, strict=True)]
 
 
 def _read_table(path: Path) -> list[SentencePair]:
-    """A file with a sentence, a tab and its translation in each line; further columns, such as a licence, are left."""
+    """A file with a sentence, a tab and its translation a line; further columns, such as a licence, are left."""
     pairs = []
     for number, line in enumerate(_lines(path), 1):
         columns = line.split("\t")

@@ -2,8 +2,8 @@
 
     e_ti = score(q_t, k_i)          a_t = softmax over the valid i of e_t          c_t = sum over i of a_ti v_i
 
-Additive scores are those of Bahdanau et al. (2015), multiplicative ones those of Luong et al. (2015); scaling is that
-of Vaswani et al. (2017), coverage that of Tu et al. (2016) in the form of See et al. (2017).
+Additive scores are those of Bahdanau et al. (2015), multiplicative ones those of Luong et al. (2015); scaling is
+that of Vaswani et al. (2017), coverage that of Tu et al. (2016) in the form of See et al. (2017).
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""The loss over a vocabulary without its large tensors: logits, their softmax and its gradient, some rows at a time.
+"""The loss over a vocabulary without its large tensors: logits, softmax and gradient, some rows at a time.
 
 A softmax over thousands of tokens costs more in memory than in arithmetic: plain cross entropy writes logits, log
 probabilities and two gradients, each ``(N, kinds)``. Here one tensor of that size is written, the gradient by the
@@ -37,7 +37,9 @@ def vocabulary_loss(h: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, sm
         arguments = (h.to(dtype), weight.to(dtype), bias.to(dtype))
         if torch.is_grad_enabled() and any(value.requires_grad for value in arguments):
             return _Loss.apply(*arguments, targets, smoothing)
-        return sum((block[0] for block in _blocks(*arguments, targets, smoothing)), h.new_zeros((), dtype=_exact(h)))
+        return sum(
+            (block[0] for block in _blocks(*arguments, targets, smoothing)), h.new_zeros((), dtype=_exact(h))
+        )
 
 
 def _exact(x: Tensor) -> torch.dtype:
@@ -75,6 +77,6 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, by_loss: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, by_loss: Tensor) -> tuple[Tensor | None, ...]:
         by_h, by_weight, by_bias = ctx.saved_tensors
         return by_h * by_loss, by_weight * by_loss, by_bias * by_loss, None, None

@@ -3,7 +3,8 @@
 from recurra.run.estimator import Estimator
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
+from recurra.tasks.translate import Translator
 
-__all__ = ["TASKS", "LanguageModel", "MusicModel"]
+__all__ = ["TASKS", "LanguageModel", "MusicModel", "Translator"]
 
-TASKS: dict[str, type[Estimator]] = {task.name: task for task in (LanguageModel, MusicModel)}
+TASKS: dict[str, type[Estimator]] = {task.name: task for task in (LanguageModel, MusicModel, Translator)}

@@ -9,43 +9,43 @@ al. 2016). Translations are found by beam search (Wu et al. 2016).
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from recurra.data.batches import RowBatches
-from recurra.data.parallel import Parallel, SentencePair, read_parallel, read_part
+from recurra.data.parallel import SentencePair, read_parallel, read_part
 from recurra.data.sources import SOURCES, get
-from recurra.data.text import TOKENS, Tokens
+from recurra.data.text import TOKENS
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.attention import overlap
+from recurra.heads.search import Found
 from recurra.kernels import dispatch
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
+from recurra.tasks.attention_picture import draw_attention
 from recurra.tasks.translation_config import TranslationConfig
 from recurra.tasks.translation_network import Sentences, TranslationNetwork, network_of
+from recurra.tasks.translation_score import score, signatures
+from recurra.tasks.translation_search import look_back, translate
+from recurra.tasks.translation_stream import TranslationStream
+from recurra.tasks.translation_text import Row, SentenceTokens, collate, join_pieces, pieces_of
 
 __all__ = ["Translator"]
 
 
-class Row(NamedTuple):
-    """A sentence pair as tokens."""
-
-    source: list[int]
-    target: list[int]
-    pair: SentencePair
-
-
 class Translator(Estimator):
-    """Translates sentences; trained on parallel text.
+    """A model that is trained on parallel text and translates sentences.
 
     >>> model = Translator(TranslationConfig(TranslationData(path="tatoeba", target="es")))     # doctest: +SKIP
     >>> model.fit("runs/tatoeba")                                                               # doctest: +SKIP
-    >>> model.predict("I have no idea.")["translation"]                                         # doctest: +SKIP
+    >>> print(model.predict("I have no idea.")["translation"])                                  # doctest: +SKIP
+
+    ``notes`` says what was read and what was left out of training, after `data`.
     """
 
     name = "translate"
@@ -55,64 +55,190 @@ class Translator(Estimator):
 
     def __init__(self, config: TranslationConfig | None = None) -> None:
         super().__init__(config)
-        self.tokens: Tokens | None = None
+        self.tokens: SentenceTokens | None = None
+        self.notes: dict[str, str] = {}
 
     def data(self) -> Data:
+        """The sentence pairs in three parts; tokens are learned from the first one, of both languages together."""
         config = self.config.data
         path = get(config.path) if config.path in SOURCES else config.path
-        pairs = read_parallel(path, (config.source, config.target), config.test, config.split)
+        parts = read_parallel(path, (config.source, config.target), config.test, config.split)
         if self.tokens is None:
-            text = "\n".join(f" {line}" for side in zip(*pairs.train, strict=True) for line in side)
-            self.tokens = TOKENS[config.tokens].learn(text, config.size)
-        rows = self._rows(pairs.train)
-        good = [r for r in rows if r.source and r.target and max(len(r.source), len(r.target)) <= config.longest]
-        return Data(self._batches(good, True), self._batches(self._rows(pairs.valid)), self._batches(self._rows(pairs.test)))
+            text = "\n".join(f" {line}" for side in zip(*parts.train, strict=True) for line in side)
+            self.tokens = SentenceTokens(TOKENS[config.tokens].learn(text, config.size))
+        self.notes = {f"the {part} part is": name for part, name in parts.files.items()}
+        train = self._batches(self._trainable(parts.train), shuffled=True)
+        return Data(train, self._batches(self._rows(parts.valid)), self._batches(self._rows(parts.test)))
 
-    def _rows(self, pairs):
-        return [Row(self.encode(p.source), self.encode(p.target), p) for p in pairs]
+    def _trainable(self, pairs: list[SentencePair]) -> list[Row]:
+        """Rows that can be learned from; the others are counted in ``notes``."""
+        whole = self._rows([pair for pair in pairs if pair.source and pair.target])
+        longest = self.config.data.longest
+        rows = [row for row in whole if max(len(row.source), len(row.target)) <= longest]
+        self.notes["pairs to train on"] = f"{len(rows):,} of {len(pairs):,}"
+        if len(whole) < len(pairs):
+            self.notes["left out, a side is empty"] = f"{len(pairs) - len(whole):,}"
+        if len(rows) < len(whole):
+            self.notes[f"left out, more than data.longest={longest} tokens"] = f"{len(whole) - len(rows):,}"
+        if not rows:
+            raise DataError(
+                f"{self.config.data.path}: no pair to train on among {len(pairs)}; "
+                + ", ".join(f"{what}: {count}" for what, count in self.notes.items())
+            )
+        return rows
 
-    def encode(self, text: str) -> list[int]:
-        return self.tokens.encode(f" {text}") if text else []
+    def _rows(self, pairs: list[SentencePair]) -> list[Row]:
+        tokens = self._tokens()
+        return [Row(pair, tokens.encode(pair.source), tokens.encode(pair.target)) for pair in pairs]
 
-    def decode(self, numbers) -> str:
-        return self.tokens.decode(numbers).strip()
-
-    @property
-    def begin_number(self):
-        return len(self.tokens)
-
-    @property
-    def end_number(self):
-        return len(self.tokens) + 1
-
-    def _batches(self, rows, training=False):
-        lengths = [len(r.source) + len(r.target) + 1 for r in rows]
-        return RowBatches(rows, lengths, self._collate, self.config.data.batch, "steps", training, self.config.data.pool)
-
-    def _collate(self, rows, random):
-        def pad(x): return pad_sequence([torch.tensor(i, dtype=torch.long) for i in x], batch_first=True)
-        return Sentences(pad([r.source for r in rows]), torch.tensor([len(r.source) for r in rows]),
-            pad([[self.begin_number, *r.target] for r in rows]), pad([[*r.target, self.end_number] for r in rows]),
-            torch.tensor([len(r.target) + 1 for r in rows]))
+    def _batches(self, rows: list[Row], shuffled: bool = False) -> RowBatches:
+        lengths, tokens = [len(row.source) + len(row.target) + 1 for row in rows], self._tokens()
+        config = self.config.data
+        make = partial(_collate, tokens)
+        return RowBatches(rows, lengths, make, config.batch, "steps", shuffled, config.pool)
 
     def network(self) -> nn.Module:
-        return network_of(len(self.tokens) + 2, self.config.model)
+        return network_of(len(self._tokens()), self.config.model)
 
-    def loss(self, network, batch, carry):
-        nats, weights = network(batch, self.config.loss.smoothing if network.training else 0.0)
-        return nats, int(batch.target_lengths.sum()), None
+    def loss(self, network: nn.Module, batch: Sentences, carry: Any) -> tuple[Tensor, int, Any]:
+        """Sum of the nats over all target tokens, ends among them, and their number; nothing is carried."""
+        config, count = self.config.loss, int(batch.target_lengths.sum())
+        nats, weights = network(batch, config.smoothing if network.training else 0.0)
+        if network.training and config.coverage:
+            nats = nats + config.coverage * overlap(weights).sum()
+        return nats, count, None
 
     @torch.no_grad()
-    def measure(self, network, batches):
-        total, count = 0.0, 0
+    def measure(self, network: nn.Module, batches: Batches) -> dict[str, float]:
+        """Nats and perplexity a target token; with ``score.greedy`` also BLEU and chrF of greedy translations."""
+        total, count, device = 0.0, 0, next(network.parameters()).device
         for batch in batches.epoch(0):
-            l, n, _ = self.loss(network, batch, None)
-            total += float(l); count += n
-        return {"loss": total / count, "perplexity": math.exp(total / count)}
+            nats, tokens, _ = self.loss(network, Sentences(*(part.to(device) for part in batch)), None)
+            total, count = total + float(nats), count + tokens
+        found = {"loss": total / max(1, count), "perplexity": math.exp(min(total / max(1, count), 700.0))}
+        return found | (self._score(network, batches, beam=1) if self.config.score.greedy else {})
 
-    def read(self, source): ...
-    def explain(self): ...
-    def predict(self, raw): ...
-    def stream(self, raw): ...
-    def learned(self): return self.tokens.to_dict()
-    def relearn(self, values): self.tokens = TOKENS[values["kind"]].from_dict(values)
+    def evaluate(self, part: str = "test", source: str | None = None) -> dict[str, float]:
+        """Nats and perplexity a target token, and BLEU and chrF of the translations that the beam finds."""
+        batches = self.held_out(part, source)
+        measured = self.measure(self.ready(), batches)
+        return measured | self._score(self.ready(), batches, self.config.search.beam)
+
+    def _score(self, network: nn.Module, batches: Batches, beam: int) -> dict[str, float]:
+        rows: Sequence[Row] = batches.rows  # type: ignore[attr-defined]
+        config = replace(self.config.search, beam=beam, n_best=1)
+        task = Translator(replace(self.config, search=config))
+        task.tokens, task.trained = self.tokens, network
+        translated = task.predict_many([row.pair.source for row in rows])
+        references = [row.pair.target for row in rows]
+        return score([answer["translation"] for answer in translated], references, self.config.score.tokenize)
+
+    def signatures(self) -> dict[str, str]:
+        """How sacrebleu computes BLEU and chrF."""
+        return signatures(self.config.score.tokenize)
+
+    def predict(self, raw: str) -> dict[str, Any]:
+        """The translation of one text; see `predict_many`."""
+        return self.predict_many([raw])[0]
+
+    @torch.no_grad()
+    def predict_many(self, raws: Sequence[str]) -> list[dict[str, Any]]:
+        """Translations in the order of the texts, found for many of similar length side by side.
+
+        An answer has the ``translation``, its ``nats_per_token``, with ``search.n_best`` > 1 all translations as
+        ``n_best``, and ``pieces`` if the text was too long to be translated as a whole.
+        """
+        tokens, config = self._tokens(), self.config
+        network: Any = self.ready()
+        wrong = [raw for raw in raws if not isinstance(raw, str)]
+        if wrong:
+            raise DataError(f"predict: expected sentences as str, got {type(wrong[0]).__name__}")
+        pieces = [pieces_of(raw, tokens, config.data.longest) for raw in raws]
+        flat = [piece for parts in pieces for piece in parts]
+        sources = [tokens.encode(piece) for piece in flat]
+        found = translate(network, tokens, sources, config.search)
+        texts = iter(self._texts(network, flat, sources, found))
+        best = iter(found)
+        return [
+            self._answer(raw, [next(texts) for _ in parts], [next(best) for _ in parts])
+            for raw, parts in zip(raws, pieces, strict=True)
+        ]
+
+    def _texts(
+        self, network: TranslationNetwork, flat: list[str], sources: list[list[int]], found: list[list[Found]]
+    ) -> list[list[str]]:
+        """The text of each sequence found, best first; unknown tokens are copied from where attention looked."""
+        tokens = self._tokens()
+        texts = [[tokens.decode(one.tokens) for one in best] for best in found]
+        for i, best in enumerate(found):
+            for k, one in enumerate(best):
+                if tokens.unknown in one.tokens:
+                    row = Row(SentencePair(flat[i], ""), sources[i], one.tokens)
+                    (weights,) = look_back(network, tokens, [row])
+                    texts[i][k] = tokens.decode_copied(one.tokens, weights[:-1].argmax(1).tolist(), flat[i])
+        return texts
+
+    def _answer(self, raw: str, texts: list[list[str]], found: list[list[Found]]) -> dict[str, Any]:
+        nats = sum(best[0].nats for best in found)
+        count = sum(len(best[0].tokens) + best[0].ended for best in found)
+        whole = join_pieces([text[0] for text in texts])
+        answer = {"text": raw, "translation": whole, "nats_per_token": (0.0 - nats) / max(1, count), "shown": whole}
+        if self.config.search.n_best > 1:
+            many = [join_pieces([t[min(k, len(t) - 1)] for t in texts]) for k in range(max(map(len, texts)))]
+            answer |= {"n_best": many, "shown": "\t".join(many)}
+        return answer | ({"pieces": len(texts)} if len(texts) > 1 else {})
+
+    def stream(self, raw: str) -> TranslationStream:
+        """A `TranslationStream`: the translation of ``raw`` as it is written, token by token."""
+        network: Any = self.ready()
+        return TranslationStream(network, self._tokens(), self.config, raw)
+
+    def draw_answer(self, raw: str, folder: Path, name: str) -> list[Path]:
+        """Where attention looked while ``raw`` was translated, a picture for each piece of it."""
+        tokens, network = self._tokens(), self.ready()
+        drawn = []
+        pieces = [piece for piece in pieces_of(raw, tokens, self.config.data.longest) if tokens.encode(piece)]
+        for i, piece in enumerate(pieces):
+            source = tokens.encode(piece)
+            best = translate(network, tokens, [source], self.config.search)[0][0]  # type: ignore[arg-type]
+            (weights,) = look_back(network, tokens, [Row(SentencePair(piece, ""), source, best.tokens)])  # type: ignore[arg-type]
+            drawn.append(folder / (f"{name}-{i + 1}.png" if len(pieces) > 1 else f"{name}.png"))
+            written = [*tokens.pieces(best.tokens), "■"]
+            draw_attention(weights, tokens.cut(piece), written, drawn[-1])
+        return drawn
+
+    def read(self, source: str) -> Batches:
+        """Pairs of a TSV file, or of two files by their prefix, to measure on."""
+        return self._batches(self._rows(read_part(source, (self.config.data.source, self.config.data.target))))
+
+    def explain(self) -> str:
+        """Which kernel runs for a training batch; translation goes step by step through the equations."""
+        length, network = 32, self.ready()
+        rows = max(1, self.config.data.batch // (2 * length))
+        row = Row(SentencePair("", ""), [0] * length, [0] * (length - 1))
+        with dispatch.record() as log:
+            network(collate([row] * rows, self._tokens()))
+        return "\n".join(str(decision) for decision in log)
+
+    def learned(self) -> dict[str, Any]:
+        return self._tokens().tokens.to_dict()
+
+    def relearn(self, values: dict[str, Any]) -> None:
+        kind = values.get("kind")
+        if kind not in TOKENS:
+            raise RunError(f"the vocabulary is of unknown kind {kind!r}; expected one of {', '.join(TOKENS)}")
+        try:
+            self.tokens = SentenceTokens(TOKENS[kind].from_dict(values))
+        except ConfigError:
+            raise
+        except Exception as error:  # the tokenizers library raises plain Exceptions
+            raise RunError(f"the vocabulary of kind {kind} is broken: {type(error).__name__} {error}") from error
+
+    def _tokens(self) -> SentenceTokens:
+        if self.tokens is None:
+            raise RunError("Translator has no vocabulary yet; call fit(...) or load(folder)")
+        return self.tokens
+
+
+def _collate(tokens: SentenceTokens, rows: list[Row], random: torch.Generator) -> Sentences:
+    return collate(rows, tokens)

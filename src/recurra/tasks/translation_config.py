@@ -19,7 +19,9 @@ class TranslationData:
     source: str = key("en", "the language to translate from: the suffix of its files")
     target: str = key("de", "the language to translate into: the suffix of its files")
     test: str = key("", "which test part, where there are several, such as test_2016_flickr")
-    split: tuple[float, ...] = key((0.9, 0.05, 0.05), "shares of the parts where data comes as one, by source sentence")
+    split: tuple[float, ...] = key(
+        (0.9, 0.05, 0.05), "shares of the parts where data comes as one, by source sentence"
+    )
     tokens: Literal["byte_pairs", "words", "characters"] = key("byte_pairs", "what one step reads and writes")
     size: int = key(8000, "most kinds of token, of both languages together; 0: all, or 4096 byte pairs")
     batch: int = key(4096, "steps of a training batch: pairs times the longest of them, both languages and padding")
@@ -38,8 +40,12 @@ class TranslationNet:
     decoder_depth: int = key(1, "layers that write; attention stands on the first one")
     attention: Literal["general", "dot", "additive"] = key("general", "how a query is compared with the source")
     coverage: bool = key(False, "attention knows where it has looked before; slower, as it goes step by step")
-    input_feeding: bool = key(False, "each step reads what the last attention found; slower, as all is step by step")
-    tied: Literal["all", "target", "none"] = key("all", "embeddings that are one: source, target, output; or the last 2")
+    input_feeding: bool = key(
+        False, "each step reads what the last attention found; slower, as all is step by step"
+    )
+    tied: Literal["all", "target", "none"] = key(
+        "all", "embeddings that are one: source, target, output; or the last 2"
+    )
     dropout: float = key(0.3, "share of units dropped between layers in training")
     word_dropout: float = key(0.0, "share of tokens whose vectors are dropped in training")
     recurrent_dropout: float = key(0.0, "share of each layer's memory that it does not hear, for a whole sentence")
@@ -70,7 +76,9 @@ class SearchConfig:
 class Score:
     """How translations are measured; the table [score] of a recipe."""
 
-    tokenize: Literal["13a", "char", "zh", "ja-mecab", "intl", "none"] = key("13a", "tokens of BLEU, as sacrebleu's")
+    tokenize: Literal["13a", "char", "zh", "ja-mecab", "intl", "none"] = key(
+        "13a", "tokens of BLEU, as sacrebleu's"
+    )
     greedy: bool = key(False, "each validation in training also translates greedily and gives BLEU: takes time")
 
 
@@ -105,8 +113,8 @@ def _share(name: str, value: float) -> None:
 def _check_data(data: TranslationData) -> None:
     if not data.source or not data.target or data.source == data.target:
         raise ConfigError(
-            f"data.source, data.target: expected two different languages such as 'en' and 'de', got {data.source!r} "
-            f"and {data.target!r}"
+            "data.source, data.target: expected two different languages such as 'en' and 'de', got "
+            f"{data.source!r} and {data.target!r}"
         )
     if len(data.split) != 3 or min(data.split) <= 0:
         raise ConfigError(f"data.split: expected three shares such as [0.9, 0.05, 0.05], got {list(data.split)}")
@@ -128,7 +136,9 @@ def _check_model(model: TranslationNet) -> None:
     if model.recurrent_dropout and not issubclass(LAYERS[model.layer], Gated):
         raise ConfigError(f"model.recurrent_dropout: {model.layer} has no product to drop from; expected 0")
     if model.attention not in ATTENTIONS:
-        raise ConfigError(f"model.attention: unknown kind {model.attention!r}{suggest(model.attention, list(ATTENTIONS))}")
+        raise ConfigError(
+            f"model.attention: unknown kind {model.attention!r}{suggest(model.attention, list(ATTENTIONS))}"
+        )
 
 
 def _check_search(search: SearchConfig) -> None:

@@ -1,8 +1,8 @@
 """An encoder-decoder with attention, whose training is parallel but for the recurrences.
 
-Bahdanau et al. (2015) and Luong et al. (2015) feed what attention found into the next step of the layer that asks, so
-that every step waits for the one before. Here, as in GNMT (Wu et al. 2016), the first layer of the decoder asks, and
-what is found goes up only: the fused kernels run each layer over all steps at once, and attention is one product.
+Bahdanau et al. (2015) and Luong et al. (2015) feed what attention found into the next step of the layer that asks,
+so that every step waits for the one before. Here, as in GNMT (Wu et al. 2016), the first layer of the decoder asks,
+and what is found goes up only: kernels run each layer over all steps at once, and attention is one product.
 """
 
 from abc import ABC, abstractmethod
@@ -78,7 +78,9 @@ class TranslationNetwork(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.source_embedding = _embedding(kinds, config.embedding)
-        self.target_embedding = self.source_embedding if config.tied == "all" else _embedding(kinds, config.embedding)
+        self.target_embedding = (
+            self.source_embedding if config.tied == "all" else _embedding(kinds, config.embedding)
+        )
         self.words = Dropout(config.word_dropout)
         self.encoder = Stack(Dropout(config.dropout), *self._encoder())
         kind: Any = ATTENTIONS[config.attention]
@@ -139,7 +141,8 @@ class TranslationNetwork(nn.Module, ABC):
         """Sources ``tokens (B, S)`` with ``lengths (B,)`` -> what the decoder needs to know of them."""
         values, _ = self.encoder(self.embed(self.source_embedding, tokens), None, lengths)
         valid = tokens.shape[1] if lengths is None else lengths.to(values.device)[:, None]
-        return Read(self.attention.remember(values, lengths), values.sum(1) / torch.as_tensor(valid).clamp(min=1))
+        total = values.sum(1, dtype=torch.promote_types(values.dtype, torch.float32))
+        return Read(self.attention.remember(values, lengths), total / torch.as_tensor(valid).clamp(min=1))
 
     def embed(self, embedding: nn.Module, tokens: Tensor) -> Tensor:
         """Vectors of tokens; in training some are zero as a whole."""
@@ -165,7 +168,7 @@ class TranslationNetwork(nn.Module, ABC):
         return self.combine(torch.cat([top, context.to(top.dtype)], -1)).tanh()
 
     def advance(self, read: Tensor, state: Any, source: Read) -> tuple[Tensor, Tensor, Any]:
-        """One step of the decoder, which reads ``(N, features)``: o (N, embedding), weights (N, S) and the state."""
+        """One step of the decoder, which reads ``(N, features)``: o (N, embedding), weights (N, S), the state."""
         query, below = self.below.step(read, state.below)
         context, weights = self.attention.step(query, source.memory, state.covered)
         top, above = query, state.above
@@ -176,9 +179,9 @@ class TranslationNetwork(nn.Module, ABC):
         return o, weights, state._replace(below=below, above=above, covered=covered, fed=o.to(state.fed.dtype))
 
     def step(self, tokens: Tensor, state: Any, source: Read) -> tuple[Tensor, Any]:
-        """One step for search: what was written last ``(N,)``, and N = B times k states -> logits (N, kinds), states.
+        """One step for search: what was written last ``(N,)``, and the states -> logits (N, kinds), states.
 
-        Neighbouring rows belong to one source.
+        N = B times k: neighbouring rows belong to one source.
         """
         o, _, state = self.advance(self.fed(self.target_embedding(tokens), state), state, source)
         return self.output(o), state
