@@ -153,24 +153,26 @@ class Additive(Attention):
 class Dot(Attention):
     """The product of query and place, which have the same size (Luong et al. 2015).
 
-    score(q, m) = q . m / sqrt(Q)                            key k = m / sqrt(Q)
+    score(q, m) = scale * q . m                              key k = scale * m
 
-    Luong et al. do not divide; without it a large Q begins with weights that are all but 0 and 1.
+    scale  1 as in the paper suits what LSTM and GRU give, which is small; Q ** -0.5 (Vaswani et al. 2017) suits
+           numbers around 1, with which a large Q would begin with weights that are all but 0 and 1
     """
 
-    def __init__(self, query_size: int, memory_size: int) -> None:
+    def __init__(self, query_size: int, memory_size: int, scale: float = 1.0) -> None:
         super().__init__(query_size, memory_size)
         if query_size != memory_size:
             raise ConfigError(
                 f"Dot: expected query and memory of the same size, got {query_size} and {memory_size}; use General"
             )
+        self.scale = scale
 
     @property
     def key_size(self) -> int:
         return self.query_size
 
     def keys(self, values: Tensor) -> Tensor:
-        return values * self.query_size**-0.5
+        return values * self.scale
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         return query.to(keys.dtype) @ keys.mT
@@ -179,19 +181,22 @@ class Dot(Attention):
 class General(Attention):
     """The product of query and place with a matrix between them (Luong et al. 2015).
 
-    score(q, m) = q . W m / sqrt(Q)                          key k = W m / sqrt(Q)
+    score(q, m) = scale * q . W m                            key k = scale * W m
+
+    scale  as of `Dot`
     """
 
-    def __init__(self, query_size: int, memory_size: int) -> None:
+    def __init__(self, query_size: int, memory_size: int, scale: float = 1.0) -> None:
         super().__init__(query_size, memory_size)
         self.W = nn.Linear(memory_size, query_size, bias=False)
+        self.scale = scale
 
     @property
     def key_size(self) -> int:
         return self.query_size
 
     def keys(self, values: Tensor) -> Tensor:
-        return self.W(values) * self.query_size**-0.5
+        return self.W(values) * self.scale
 
     def scores(self, query: Tensor, keys: Tensor) -> Tensor:
         return query.to(keys.dtype) @ keys.mT

@@ -73,7 +73,7 @@ def draw_attention(weights: Tensor, source: Sequence[str], target: Sequence[str]
 
 def _shown(piece: str) -> str:
     """A token's text as a label: a space inside a word's piece shows, one before a word does not."""
-    text = piece.removeprefix(" ") or "·"
+    text = piece.removeprefix(" ") or "␣"
     known = [font_manager.get_font(font_manager.findfont(family)) for family in font_families()]
     return "".join(
         char if any(ord(char) in f.get_charmap() for f in known) else f"U+{ord(char):04X}" for char in text

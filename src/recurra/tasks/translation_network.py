@@ -81,6 +81,7 @@ class TranslationNetwork(nn.Module, ABC):
         self.target_embedding = (
             self.source_embedding if config.tied == "all" else _embedding(kinds, config.embedding)
         )
+        self.scale = config.embedding**0.5  # tied to the output, embeddings are small: inputs are not to be
         self.words = Dropout(config.word_dropout)
         self.encoder = Stack(Dropout(config.dropout), *self._encoder())
         kind: Any = ATTENTIONS[config.attention]
@@ -145,8 +146,8 @@ class TranslationNetwork(nn.Module, ABC):
         return Read(self.attention.remember(values, lengths), total / torch.as_tensor(valid).clamp(min=1))
 
     def embed(self, embedding: nn.Module, tokens: Tensor) -> Tensor:
-        """Vectors of tokens; in training some are zero as a whole."""
-        vectors = embedding(tokens)
+        """Vectors of tokens, scaled to a variance of about 1; in training some are zero as a whole."""
+        vectors = embedding(tokens) * self.scale
         if not self.training or not self.config.word_dropout:
             return vectors
         return vectors * self.words(vectors.new_ones(*tokens.shape, 1))[0]
@@ -183,7 +184,7 @@ class TranslationNetwork(nn.Module, ABC):
 
         N = B times k: neighbouring rows belong to one source.
         """
-        o, _, state = self.advance(self.fed(self.target_embedding(tokens), state), state, source)
+        o, _, state = self.advance(self.fed(self.target_embedding(tokens) * self.scale, state), state, source)
         return self.output(o), state
 
     def fed(self, vectors: Tensor, state: Any) -> Tensor:
