@@ -19,7 +19,7 @@ SETS = [part for value in SMALL for part in ("--set", value)]
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         with pytest.raises(SystemExit) as caught:
             main([str(argument) for argument in arguments])
         out, err = capsys.readouterr()
@@ -196,3 +196,19 @@ def test_recipes_are_complete_and_commented(path: Path) -> None:
 
 def test_recipes_ship() -> None:
     assert {"shakespeare", "tang", "tinyshakespeare", "demo"} <= {path.stem for path in RECIPES}
+
+
+def test_profile_says_where_the_time_went(call, text: Path) -> None:
+    arguments = ["train", "language_model", "--data", text, "--out", text.parent / "r", *SETS, "--quiet"]
+    code, _, err = call(*arguments, "--profile")
+    assert code == 0
+    assert "s waiting for batches (" in err
+    code, _, err = call(*arguments, "--overwrite")
+    assert (code, err) == (0, "")
+
+
+def test_a_task_without_pictures_says_so(call, run: Path, tmp_path: Path) -> None:
+    for command, stdin in (("evaluate", ""), ("predict", "Double\n")):
+        code, _, err = call(command, run, "--pictures", tmp_path / "pictures", stdin=stdin)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "language_model has no pictures" in err

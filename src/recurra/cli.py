@@ -6,16 +6,17 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from recurra import __version__, composing, demonstration, diagnose_commands, doctor, recipe
+from recurra import __version__, answering, composing, demonstration, diagnose_commands, doctor, recipe
 from recurra.data import sources
 from recurra.errors import ConfigError, RecurraError
 from recurra.heads.search import Sampling
+from recurra.run.fit import Position
 from recurra.run.folder import RunFolder
 from recurra.runs import load
 from recurra.tasks import TASKS, LanguageModel
@@ -58,6 +59,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say at the end where the time went.")] = False,
 ) -> None:
     """Train a network from a recipe into a run folder."""
     changes = list(settings or [])
@@ -69,11 +71,22 @@ def train(
     position = estimator.fit(out, plan.fit, resume=resume, overwrite=overwrite, quiet=quiet)
     if int(os.environ.get("RANK", "0")):
         return
+    if profile:
+        print(_shares(position), file=sys.stderr)
     if not position.finished:
         again = shlex.join(["recurra", "train", task, "--out", str(out), "--resume"])
         print(f"stopped at step {position.step}, everything is saved; go on with: {again}", file=sys.stderr)
         raise typer.Exit(130)
     print(f"trained to step {position.step}; best {position.best:.4f} at step {position.best_step}; see {out}")
+
+
+def _shares(position: Position) -> str:
+    """Where the time of a training went."""
+    steps = max(1e-9, position.seconds - position.validating)
+    return (
+        f"{steps:.1f} s of training steps, of these {position.loading:.2f} s waiting for batches "
+        f"({position.loading / steps:.1%}); {position.validating:.1f} s of validation"
+    )
 
 
 def _planned(task: str, name: str | None, changes: list[str]) -> recipe.Recipe:
@@ -97,31 +110,23 @@ def evaluate(
     part: Annotated[str, typer.Option(help="Which held-out part: valid or test.")] = "test",
     data: Annotated[str | None, typer.Option(help="Measure on this file instead.")] = None,
     as_json: Json = False,
+    pictures: Annotated[Path | None, typer.Option(help="Draw what was measured into this folder.")] = None,
 ) -> None:
     """Measure a trained network on data that it has not seen."""
-    measured = load(run).evaluate(part, data)
+    task = load(run)
+    measured = task.evaluate(part, data)
     if as_json:
         print(json.dumps(measured))
-        return
-    for name, value in measured.items():
-        print(f"{name:<20} {value:.4f}")
+    else:
+        for name, value in measured.items():
+            print(f"{name:<20} {value:.4f}  {task.signatures().get(name, '')}".rstrip())
+    if pictures is not None:
+        answering.make_folder(pictures)
+        for path in task.draw_measured(task.held_out(part, data), pictures):
+            print(path, file=sys.stderr)
 
 
-@app.command()
-def predict(run: Run, as_json: Json = False) -> None:
-    """Answer each line of standard input with a line of standard output."""
-    task = load(run)
-    for line in sys.stdin:
-        text = line.rstrip("\n")
-        answer: Any = task.predict(text) if text.strip() else None
-        print(json.dumps(answer, ensure_ascii=False) if as_json else _plain(answer), flush=True)
-
-
-def _plain(answer: Any) -> str:
-    """An answer for people: the values of a dict side by side."""
-    if isinstance(answer, dict):
-        return "\t".join(_plain(value) for name, value in answer.items() if name != "text")
-    return f"{answer:.4f}" if isinstance(answer, float) else "" if answer is None else str(answer)
+app.command()(answering.predict)
 
 
 @app.command()

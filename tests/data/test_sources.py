@@ -63,7 +63,7 @@ def packed(kind: type, filename: str, content: bytes) -> packages.Package:
 
 def source(package: packages.Package, **more) -> Source:
     given = {"summary": "a toy", "licence": "CC0", "origin": "made here", "members": ("*/data/text.txt",)}
-    return Source(name="toy", package=package, **{"prepare": flat, **given, **more})
+    return Source(name="toy", packages=(package,), **{"prepare": flat, **given, **more})
 
 
 def flat(folder: Path, target: Path) -> None:
@@ -157,7 +157,8 @@ def test_a_wheel_comes_through_pip(index, cache, monkeypatch):
     assert folder == cache / "toy-1.0-1"
     assert (folder / "text.txt").read_bytes() == TEXT
     record = json.loads((folder / "source.json").read_text())
-    assert (record["licence"], record["sha256"], record["files"]) == ("CC0", WHEEL.sha256, {"text.txt": len(TEXT)})
+    assert (record["licence"], record["files"], record["left_out"]) == ("CC0", {"text.txt": len(TEXT)}, {})
+    assert record["packages"] == [{"file": str(WHEEL), "sha256": WHEEL.sha256}]
     assert kept(cache) == [f"packages/{WHEEL.filename}", "toy-1.0-1/source.json", "toy-1.0-1/text.txt"]
     asked = len(index.asked)
     assert asked
@@ -349,8 +350,35 @@ def test_the_folder_that_was_prepared_is_renamed_and_not_copied(cache):
     """A copy would have its name while it is half done."""
     put(cache, WHEEL, wheel())
     nodes = []
-    folder = get(source(WHEEL, prepare=lambda raw, target: (flat(raw, target), nodes.append(target.stat().st_ino))))
+    folder = get(source(WHEEL, prepare=lambda raw, target: flat(raw, target) or nodes.append(target.stat().st_ino)))
     assert nodes == [folder.stat().st_ino]
+
+
+def test_several_packages_make_one_set(cache):
+    more = {"data/more.txt": b"that is the question.\n", "data/text.txt": b"another\n"}
+    second = tarball("second-2.0", more)
+    package = replace(packed(Pypi, "second-2.0.tar.gz", second), name="second", version="2:2.0")
+    put(cache, WHEEL, wheel())
+    (cache / "packages" / package.filename).write_bytes(second)
+    both = replace(
+        source(WHEEL, members=("toy/data/*.txt", "*/more.txt"), prepare=joined), packages=(WHEEL, package)
+    )
+    assert both.size == WHEEL.size + package.size
+    folder = get(both)
+    assert folder.name == "toy-1.0+2-2.0-1", "no colon, which some systems do not allow in names"
+    assert (folder / "text.txt").read_bytes() == TEXT + more["data/more.txt"]
+    record = json.loads((folder / "source.json").read_text())
+    assert [entry["sha256"] for entry in record["packages"]] == [WHEEL.sha256, package.sha256]
+    assert record["left_out"] == {"empty lines": 2}
+    with pytest.raises(DataError, match=rf"{WHEEL.filename} and second-2\.0\.tar\.gz has no file like \*\.csv"):
+        get(replace(both, members=("*.txt", "*.csv"), edition=2))
+
+
+def joined(folder: Path, target: Path) -> dict[str, int]:
+    """A preparation that counts what it leaves out."""
+    parts = sorted(folder.rglob("*.txt"), reverse=True)
+    (target / "text.txt").write_bytes(b"".join(part.read_bytes() for part in parts))
+    return {"empty lines": 2}
 
 
 def test_a_new_edition_is_prepared_beside_the_old_one(cache):
@@ -398,7 +426,7 @@ def prepare(folder, target):
     shutil.copyfile(found, target / "text.txt")
 
 package = Pypi("toy", "1.0", {filename!r}, {size}, {sha256!r})
-print(get(Source("toy", "a toy", "CC0", "here", package, ("*/data/text.txt",), prepare)))
+print(get(Source("toy", "a toy", "CC0", "here", (package,), ("*/data/text.txt",), prepare)))
 """
 
 
@@ -463,9 +491,11 @@ def test_listing(cache, monkeypatch):
 def test_every_entry_is_pinned():
     for name, entry in SOURCES.items():
         assert entry.name == name
-        assert len(entry.package.sha256) == 64
-        assert set(entry.package.sha256) <= set("0123456789abcdef")
-        assert entry.package.version in entry.package.filename
+        assert entry.packages
+        for package in entry.packages:
+            assert len(package.sha256) == 64
+            assert set(package.sha256) <= set("0123456789abcdef")
+            assert package.version.replace(":", "%3a") in package.filename
         assert entry.summary
         assert entry.licence
         assert entry.origin

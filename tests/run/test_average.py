@@ -36,7 +36,7 @@ class Numbers(Trainable):
     def data(self) -> Data:
         class Ones:
             def epoch(self, number: int):
-                return [torch.ones(4, 1) * (i + 1 + number) for i in range(5)]
+                return [torch.ones(4, 1) * (1 + (i + number) % 3) for i in range(5)]
 
             def shard(self, rank: int, world: int):
                 return self

@@ -218,3 +218,42 @@ def test_before_training() -> None:
         LanguageModel().generate("x")
     with pytest.raises(RunError, match="no vocabulary yet"):
         LanguageModel().network()
+
+
+def test_backwards_is_forwards_on_the_reversed_text(tmp_path: Path) -> None:
+    forwards, backwards = untrained(tmp_path), untrained(tmp_path)
+    backwards.config = replace(backwards.config, data=replace(backwards.config.data, backwards=True))
+    assert backwards.predict("lazy dog")["nats_per_token"] == forwards.predict("god yzal")["nats_per_token"]
+    assert torch.equal(backwards.hidden_states("the fox"), forwards.hidden_states("xof eht"))
+    assert backwards.pieces("fox") == ["x", "o", "f"]
+    train = backwards.data().train.epoch(0)[0].x[0].tolist()
+    assert backwards._tokens().decode(train[::-1]) in TEXT
+    with pytest.raises(ConfigError, match="reads from the end of a text"):
+        backwards.generate("the")
+
+
+def test_several_texts_are_one_after_the_other_in_each_part(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a" * 100, encoding="utf-8")
+    (tmp_path / "b.txt").write_text("b" * 200, encoding="utf-8")
+    data = LanguageData(text=f"{tmp_path / 'a.txt'}+{tmp_path / 'b.txt'}", split=(0.8, 0.1, 0.1), batch=1, window=4)
+    model = LanguageModel(LanguageModelConfig(data))
+    parts = model.data()
+    assert model._tokens().decode(parts.train.tokens.tolist()) == "a" * 80 + "\n" + "b" * 160
+    assert model._tokens().decode(parts.test.tokens.tolist()) == "a" * 10 + "\n" + "b" * 20
+
+
+def test_training_begins_with_an_earlier_run(tmp_path: Path) -> None:
+    first = untrained(tmp_path)
+    first.save(tmp_path / "first")
+    (tmp_path / "new.txt").write_text("a quick dog jumps?\n" * 40, encoding="utf-8")
+    data = replace(first.config.data, text=str(tmp_path / "new.txt"))
+    net = replace(first.config.model, init_from=str(tmp_path / "first"))
+    second = LanguageModel(LanguageModelConfig(data, net))
+    second.fit(tmp_path / "second", Fit(steps=1, learning_rate=1e-12, warmup=1), quiet=True)
+    assert second._tokens().to_dict() == first._tokens().to_dict(), "the vocabulary of the earlier run, without ?"
+    assert torch.allclose(second.hidden_states("lazy"), first.hidden_states("lazy"), atol=1e-6)
+    (tmp_path / "first").rename(tmp_path / "gone")
+    assert LanguageModel.load(tmp_path / "second").predict("lazy") == second.predict("lazy")
+    other = LanguageModelConfig(replace(data, backwards=True), replace(net, init_from=str(tmp_path / "gone")))
+    with pytest.raises(ConfigError, match="backwards=False, this recipe True"):
+        LanguageModel(other).data()

@@ -40,26 +40,29 @@ class Member:
     open: Callable[[], IO[bytes]]
 
 
-def unpack(archive: Path, patterns: Sequence[str], target: Path, limit: int = LIMIT) -> None:
+def unpack(archives: Path | Sequence[Path], patterns: Sequence[str], target: Path, limit: int = LIMIT) -> None:
     """Write the members whose names fit a pattern below ``target``, folders and all; nothing else is written.
 
-    In a pattern ``*`` stands for any characters, ``/`` too. Raises DataError for a member that would leave
-    ``target``, is a link or comes twice, for more than ``limit`` bytes, for a pattern that nothing fits, and for
-    an archive that is broken.
+    In a pattern ``*`` stands for any characters, ``/`` too. Several archives are unpacked over each other. Raises
+    DataError for a member that would leave ``target``, is a link or comes twice, for more than ``limit`` bytes, for
+    a pattern that nothing fits, and for an archive that is broken.
     """
+    archives = [archives] if isinstance(archives, Path) else list(archives)
     unused = set(patterns)
-    try:
-        for member in members(archive):
-            name = str(PurePosixPath(member.name))
-            fitting = {pattern for pattern in patterns if fnmatchcase(name, pattern)}
-            if fitting:
-                limit -= _write(member, _inside(target, member, archive), limit, archive)
-            unused -= fitting
-    except BROKEN as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
-        raise DataError(f"{archive.name} is broken ({reason}); delete {archive} and fetch it again") from error
+    for archive in archives:
+        try:
+            for member in members(archive):
+                name = str(PurePosixPath(member.name))
+                fitting = {pattern for pattern in patterns if fnmatchcase(name, pattern)}
+                if fitting:
+                    limit -= _write(member, _inside(target, member, archive), limit, archive)
+                unused -= fitting
+        except BROKEN as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+            raise DataError(f"{archive.name} is broken ({reason}); delete {archive} and fetch it again") from error
     if unused:
-        raise DataError(f"{archive.name} has no file like {', '.join(sorted(unused))}")
+        carriers = " and ".join(archive.name for archive in archives)
+        raise DataError(f"{carriers} has no file like {', '.join(sorted(unused))}")
 
 
 def _inside(target: Path, member: Member, archive: Path) -> Path:

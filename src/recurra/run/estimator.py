@@ -129,8 +129,9 @@ class Estimator(Trainable, ABC):
 
     def _describe(self, folder: RunFolder, fit: Fit) -> None:
         """Write what is known before training: the recipe, the versions, the vocabulary."""
-        recipe = f'# How this run was made.\n\n# the task\ntask = "{self.name}"\n\n# how to train\n'
-        files.write_text(folder.recipe, recipe + configs.to_toml(fit, "fit") + configs.to_toml(self.config))
+        recipe = f'# How this run was made.\n\n# the task\ntask = "{self.name}"\n'
+        how = "\n# how to train\n" + configs.to_toml(fit, "fit").lstrip("\n")
+        files.write_text(folder.recipe, recipe + configs.to_toml(self.config) + how)
         versions = {name: version(name) for name in ("recurra", "torch")}
         files.write_json(folder.config, {"task": self.name, "versions": versions, **configs.to_dict(self.config)})
         files.write_json(folder.vocabulary, self.learned())

@@ -24,6 +24,7 @@ from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.search import Sampling, beam_search
 from recurra.kernels import dispatch
 from recurra.layers import LAYERS, Dropout, Recurrent, Stack
+from recurra.run import checkpoint
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
 from recurra.tasks.text_stream import TextStream
@@ -35,11 +36,12 @@ __all__ = ["LanguageData", "LanguageModel", "LanguageModelConfig", "LanguageNet"
 class LanguageData:
     """What to read; the table [data] of a recipe."""
 
-    text: str = key("shakespeare", "a UTF-8 text file, or the name of a data set (recurra data list)")
+    text: str = key("shakespeare", "a UTF-8 text file, or a data set's name (recurra data list); several: a+b+c")
     tokens: Literal["characters", "words", "byte_pairs"] = key("characters", "what one step reads")
     size: int = key(0, "most kinds of token to know; 0: all characters or words, 4096 byte pairs")
     split: tuple[float, ...] = key((0.9, 0.05, 0.05), "shares for training, validation and test, in order")
     batch: int = key(32, "rows side by side")
+    backwards: bool = key(False, "read the text from its end to its beginning")
     window: int = key(128, "time steps between updates (truncated backpropagation)")
     forget: float = key(0.02, "share of rows that begin a training window with an empty memory")
 
@@ -54,6 +56,7 @@ class LanguageNet:
     embedding: int = key(0, "size of a token's vector; 0: as hidden")
     dropout: float = key(0.4, "share of units dropped between layers in training")
     tied: bool = key(True, "the output layer uses the embedding's weights")
+    init_from: str = key("", "a run whose vocabulary and weights training begins with; empty: none")
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,39 @@ class LanguageModel(Estimator):
         """The text in three parts, in order; tokens are learned from the first one, once."""
         config = self.config.data
         parts = _parts(config)
+        if self.tokens is None and self.config.model.init_from:
+            self.tokens = self._earlier().tokens
         if self.tokens is None:
             self.tokens = TOKENS[config.tokens].learn(parts[0], config.size)
-        numbers = torch.tensor(self.tokens.encode(parts[0]), dtype=torch.long)
+        numbers = torch.tensor(self.numbers(parts[0]), dtype=torch.long)
         train = Windows(numbers, config.batch, config.window, shifted=True)
         return Data(train, self._held_out(parts[1], "validation"), self._held_out(parts[2], "test"))
 
     def network(self) -> nn.Module:
         return LanguageNetwork(len(self._tokens()), self.config.model)
+
+    def begin(self, network: nn.Module) -> None:
+        if self.config.model.init_from:
+            checkpoint.load_weights(
+                network, self._earlier().ready().state_dict(), Path(self.config.model.init_from)
+            )
+
+    def _earlier(self) -> "LanguageModel":
+        """The model to begin with, which must be one of the same kind."""
+        earlier = LanguageModel.load(self.config.model.init_from)
+        for name in ("tokens", "backwards"):
+            theirs, ours = getattr(earlier.config.data, name), getattr(self.config.data, name)
+            if theirs != ours:
+                raise ConfigError(
+                    f"model.init_from: {self.config.model.init_from} has data.{name}={theirs}, this recipe {ours}; "
+                    f"set data.{name} as it is there"
+                )
+        return earlier
+
+    def numbers(self, text: str) -> list[int]:
+        """The token numbers of a text, in the order in which the network reads them."""
+        numbers = self._tokens().encode(text)
+        return numbers[::-1] if self.config.data.backwards else numbers
 
     def loss(self, network: nn.Module, batch: Window, carry: Any) -> tuple[Tensor, int, Any]:
         """Sum of the nats over the window, the number of its tokens, and the state for the next window."""
@@ -176,9 +204,9 @@ class LanguageModel(Estimator):
 
     @torch.no_grad()
     def predict(self, raw: str) -> dict[str, Any]:
-        """How likely a text is (nats and perplexity a token), and the five likeliest tokens after it."""
+        """How likely a text is (nats and perplexity a token), and the five likeliest tokens to be read next."""
         tokens = self._tokens()
-        numbers = torch.tensor([tokens.encode(raw)], dtype=torch.long)
+        numbers = torch.tensor([self.numbers(raw)], dtype=torch.long)
         if numbers.shape[1] < 1:
             raise DataError("predict: expected a text of at least one token, got an empty one")
         logits, _ = self.ready()(numbers)
@@ -191,6 +219,8 @@ class LanguageModel(Estimator):
 
     def stream(self, raw: str = "", sampling: Sampling | None = None, seed: int = 0) -> TextStream:
         """A `TextStream`: tokens of text as they come, after the prompt ``raw``; its state can be saved."""
+        if self.config.data.backwards:
+            raise ConfigError("this model reads from the end of a text, so it cannot go on with one as it comes")
         return TextStream(self.ready(), self._tokens(), raw, sampling or Sampling(), seed)
 
     def generate(
@@ -218,13 +248,13 @@ class LanguageModel(Estimator):
     def hidden_states(self, text: str) -> Tensor:
         """The outputs ``(T, H)`` of the last layer while the network reads a text of T tokens."""
         network = self.ready()
-        numbers = torch.tensor([self._tokens().encode(text)])
+        numbers = torch.tensor([self.numbers(text)])
         return network.layers(network.embedding(numbers))[0][0]  # type: ignore[operator]
 
     def pieces(self, text: str) -> list[str]:
         """The tokens of a text, as text."""
         tokens = self._tokens()
-        return [tokens.decode([number]) for number in tokens.encode(text)]
+        return [tokens.decode([number]) for number in self.numbers(text)]
 
     def learned(self) -> dict[str, Any]:
         return self._tokens().to_dict()
@@ -242,7 +272,7 @@ class LanguageModel(Estimator):
 
     def _held_out(self, text: str, name: str) -> Windows:
         """Every token of a held-out text once, in few rows so that little context is lost at their beginnings."""
-        numbers, window = self._tokens().encode(text), self.config.data.window
+        numbers, window = self.numbers(text), self.config.data.window
         if len(numbers) < 2:
             raise DataError(
                 f"the {name} text has {len(numbers)} tokens, too short to predict one; "
@@ -269,8 +299,15 @@ def _forget(state: Any, share: float) -> Any:
 
 
 def _parts(config: LanguageData) -> list[str]:
-    """Training, validation and test text: a file cut in order, or the parts that a data set comes in."""
-    path = get(config.text) if config.text in SOURCES else Path(config.text)
+    """Training, validation and test text, each of all that ``data.text`` names, one after the other."""
+    names = [config.text] if Path(config.text).exists() else config.text.split("+")
+    found = [_parts_of(name.strip(), config) for name in names]
+    return ["\n".join(texts) for texts in zip(*found, strict=True)]
+
+
+def _parts_of(name: str, config: LanguageData) -> list[str]:
+    """Three parts of a text: a file cut in order, or the parts that a data set comes in."""
+    path = get(name) if name in SOURCES else Path(name)
     if not path.is_dir():
         return split_text(read_text(path), config.split)
     whole = path / "text.txt"

@@ -16,10 +16,27 @@ give the same values and the same gradients of x, of the state before and of eve
     gradients  finite differences, last state gradient
     time       no future, steps, chunks, training, any length
     backends   backends
+
+Tasks have laws of their own: `check_task` trains one on twenty examples and asks what it promises.
 """
 
 from recurra.testing.check import LAWS, check_layer, examine_layer
 from recurra.testing.law import Law
+from recurra.testing.pupil import BadInput, Pupil, Trial
 from recurra.testing.report import Outcome, Report
+from recurra.testing.tasks import TASK_LAWS, check_task, examine_task
 
-__all__ = ["LAWS", "Law", "Outcome", "Report", "check_layer", "examine_layer"]
+__all__ = [
+    "LAWS",
+    "TASK_LAWS",
+    "BadInput",
+    "Law",
+    "Outcome",
+    "Pupil",
+    "Report",
+    "Trial",
+    "check_layer",
+    "check_task",
+    "examine_layer",
+    "examine_task",
+]

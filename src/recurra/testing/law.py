@@ -1,9 +1,8 @@
-"""A law: a promise that every layer keeps, with the check that shows whether it does."""
+"""A law: a promise that every layer or task keeps, with the check that shows whether it does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from recurra.testing.subject import Subject
+from typing import Any
 
 __all__ = ["BOTH", "EVALUATION", "TRAINING", "Law", "law"]
 
@@ -19,8 +18,9 @@ class Law:
     family   laws of a family watch the same thing from several sides, and often fail together
     promise  one sentence
     usually  what a failure usually means
-    modes    whether the layer is examined in evaluation mode, in training mode, or both
-    check    raises ContractError if the law is broken; returns the reason why it does not apply, or ""
+    modes    whether a layer is examined in evaluation mode, in training mode, or both
+    check    takes a `Subject` (a layer) or a `Pupil` (a task), raises ContractError if the law is broken; returns
+             the reason why it does not apply, or ""
     """
 
     name: str
@@ -28,11 +28,11 @@ class Law:
     promise: str
     usually: str
     modes: tuple[bool, ...]
-    check: Callable[[Subject], str]
+    check: Callable[[Any], str]
 
 
 def law(
     name: str, family: str, promise: str, usually: str, modes: tuple[bool, ...] = BOTH
-) -> Callable[[Callable[[Subject], str]], Law]:
+) -> Callable[[Callable[[Any], str]], Law]:
     """Decorator: make a Law of a check."""
     return lambda check: Law(name, family, promise, usually, modes, check)

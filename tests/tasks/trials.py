@@ -1,0 +1,97 @@
+"""A trial for every task: twenty examples, and what must come of them."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recurra.data.midi import note_name, read_midi, write_midi
+from recurra.errors import DataError
+from recurra.run.fit import Fit
+from recurra.tasks import LanguageModel, MusicModel
+from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
+from recurra.tasks.music import MusicConfig, MusicData, MusicNet
+from recurra.testing import BadInput, Trial
+
+LINES = [f"{who} {does} the {what}." for who in ("Ann", "Ben") for does in ("saw", "hid") for what in "abcde"]
+
+
+def language_model(folder: Path) -> LanguageModel:
+    (folder / "lines.txt").write_text("\n".join(LINES * 3), encoding="utf-8")
+    data = LanguageData(text=str(folder / "lines.txt"), batch=4, window=16, split=(1 / 3, 1 / 3, 1 / 3))
+    return LanguageModel(LanguageModelConfig(data, LanguageNet(layer="gru", hidden=32, depth=1, dropout=0.0)))
+
+
+def read_by_stream(model: LanguageModel, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, from what a stream expects before each character."""
+    stream = model.stream(raw[0])
+    tokens, nats = stream.tokens, []
+    for piece in raw[1:]:
+        nats.append(-float(stream.logits[0].log_softmax(-1)[tokens.encode(piece)[0]]))
+        stream.push(piece)
+    mean = sum(nats) / len(nats)
+    chances, best = tokens.known(stream.logits[0]).softmax(-1).topk(5)
+    following = {tokens.decode([n]): p for n, p in zip(best.tolist(), chances.tolist(), strict=True)}
+    return {"text": raw, "nats_per_token": mean, "perplexity": math.exp(mean), "next": following}
+
+
+def chords(length: int, begin: int) -> torch.Tensor:
+    """Two keys that climb together, five steps up and back to the first."""
+    roll = torch.zeros(length, 88)
+    for t in range(length):
+        roll[t, [30 + (t + begin) % 5, 40 + (t + begin) % 5]] = 1
+    return roll
+
+
+def music(folder: Path) -> MusicModel:
+    for part in ("train", "valid", "test"):
+        (folder / part).mkdir(exist_ok=True)
+        for i in range(20):
+            write_midi(chords(6 + i % 3, i), folder / part / f"{i:02d}.mid")
+    net = MusicNet(layer="gru", hidden=32, dropout=0.0)
+    return MusicModel(MusicConfig(MusicData(path=str(folder), batch=10), net))
+
+
+def songs(folder: Path) -> list[str]:
+    for length in (3, 7, 1):
+        write_midi(chords(length, length), folder / f"{length}.mid")
+    return [str(folder / f"{length}.mid") for length in (3, 7, 1)]
+
+
+def heard_by_stream(model: MusicModel, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, from what a stream expects before each frame."""
+    roll, stream, nats = read_midi(raw).float(), model.stream(), []
+    for frame in roll:
+        nats.append(-float(stream.next.log_prob(frame)))
+        stream.push(frame)
+    following = [note_name(number) for number in stream.next.draw(0.0).nonzero()[:, 0].tolist()]
+    return {"text": raw, "frames": len(roll), "nats_per_frame": sum(nats) / len(nats), "next": following}
+
+
+TRIALS: dict[str, Trial] = {
+    "language_model": Trial(
+        language_model,
+        Fit(steps=150, learning_rate=0.02, warmup=10, evaluate_every=50),
+        ["Ann saw", "Ben hid the c", "An"],
+        lambda measured: (
+            measured["loss"] < 0.4
+        ),  # a line is a draw of twenty: ln 20 nats in 14 characters, 0.21 each
+        read_by_stream,
+        [
+            BadInput("an empty text", lambda task: task.predict(""), DataError, "at least one token"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.txt"), DataError, "cannot read"),
+        ],
+    ),
+    "music": Trial(
+        music,
+        Fit(steps=150, learning_rate=0.02, warmup=10, evaluate_every=50),
+        songs,
+        lambda measured: measured["loss_after_first"] < 0.1,
+        heard_by_stream,
+        [
+            BadInput("no file", lambda task: task.predict("absent.mid"), DataError, "cannot read"),
+            BadInput("no folder", lambda task: task.evaluate(source="absent"), DataError, "cannot read"),
+        ],
+    ),
+}
