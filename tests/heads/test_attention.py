@@ -164,7 +164,9 @@ def test_what_does_not_fit_is_refused() -> None:
         attention.step(torch.randn(3, 3), memory)
     with pytest.raises(ShapeError, match=r"queries \(N, 3\)"):
         attention.step(torch.randn(4, 2), memory)
-    with pytest.raises(ConfigError, match="Dot: expected query and memory of the same size, got 3 and 5; use General"):
+    with pytest.raises(
+        ConfigError, match="Dot: expected query and memory of the same size, got 3 and 5; use General"
+    ):
         Dot(3, 5)
     with pytest.raises(ConfigError, match="Additive: expected memory_size of at least 1, got 0"):
         Additive(3, 0)

@@ -16,6 +16,7 @@ from recurra.tasks.translation_text import SentenceTokens, join_pieces, pieces_o
 
 __all__ = ["TranslationStream"]
 
+SAVED = ("text", "written", "done", "numbers", "looked", "place", "parts", "logits", "attention", "nats", "longest")
 HALF = "\N{REPLACEMENT CHARACTER}"  # what a character that is not whole yet looks like
 
 
@@ -26,6 +27,7 @@ class TranslationStream(Iterator[str]):
 
     text     the source; a text longer than ``data.longest`` tokens is translated in pieces, one after the other
     written  the translation so far
+    nats     its log probability
     state    the decoder's memory
     `save` and `load` carry everything to another process, which goes on with the same words. A piece is empty while
     a character is not whole.
@@ -37,7 +39,7 @@ class TranslationStream(Iterator[str]):
         self.network, self.tokens, self.config = network, tokens, config
         self.text, self.place = text, 0
         self.done: list[str] = []  # translations of the pieces before this one
-        self.written = ""
+        self.written, self.nats = "", 0.0
         self._begin()
 
     @property
@@ -59,9 +61,13 @@ class TranslationStream(Iterator[str]):
 
     def __next__(self) -> str:
         """One more token's text."""
-        if len(self.numbers) >= self.longest or int(self.logits.argmax()) == self.tokens.end:
+        if len(self.numbers) >= self.longest:
             return self._turn()
-        self._write(int(self.logits.argmax()))
+        best = int(self.logits.argmax())
+        self.nats += float(self.logits[0].log_softmax(-1)[best])
+        if best == self.tokens.end:
+            return self._turn()
+        self._write(best)
         return self._show(final=False)
 
     @torch.no_grad()
@@ -80,8 +86,8 @@ class TranslationStream(Iterator[str]):
             self.place += 1
             self._begin()
             return rest
+        self.longest = 0  # nothing is left but what was held back
         if rest:
-            self.longest = len(self.numbers)  # nothing is left but the end
             return rest
         raise StopIteration
 
@@ -106,6 +112,7 @@ class TranslationStream(Iterator[str]):
         numbers = {"numbers": self.numbers, "looked": self.looked, "place": [self.place], "parts": [len(self.done)]}
         values |= {name: torch.tensor(value, dtype=torch.long) for name, value in numbers.items()}
         values |= {"logits": self.logits, "attention": self.attention}
+        values |= {"nats": torch.tensor(self.nats, dtype=torch.float64), "longest": torch.tensor(self.longest)}
         files.write_tensors(Path(path), values | self._memory(self.state))
 
     @staticmethod
@@ -116,9 +123,9 @@ class TranslationStream(Iterator[str]):
     def load(self, path: str | Path) -> None:
         """Go on from what `save` wrote. Raises RunError for a broken file, StateError for another network's."""
         found = files.read_tensors(Path(path))
-        wanted = {"text", "written", "done", "numbers", "looked", "place", "parts", "logits", "attention"}
-        if not wanted <= found.keys():
-            raise RunError(f"{path} does not hold a translation under way: {min(wanted - found.keys())} is missing")
+        missing = [name for name in SAVED if name not in found]
+        if missing:
+            raise RunError(f"{path} does not hold a translation under way: {missing[0]} is missing")
         text = {name: bytes(found[name].tolist()).decode() for name in ("text", "written", "done")}
         self.text, self.place = text["text"], int(found["place"])
         self._begin()  # the source is read again: the same text gives the same memory
@@ -130,3 +137,4 @@ class TranslationStream(Iterator[str]):
         self.numbers, self.looked = found["numbers"].tolist(), found["looked"].tolist()
         self.state = tree.unflatten(self.state, [found[name] for name in self._memory(self.state)])
         self.logits, self.attention = found["logits"], found["attention"]
+        self.nats, self.longest = float(found["nats"]), int(found["longest"])
