@@ -84,7 +84,7 @@ def translator(folder: Path) -> Translator:
         for side, language in enumerate(("en", "de")):
             text = "".join(f"{pair[side]}\n" for pair in PAIRS)
             (folder / f"{part}.{language}").write_text(text, encoding="utf-8")
-    data = TranslationData(path=str(folder), tokens="characters", batch=300)
+    data = TranslationData(path=str(folder), target="de", tokens="characters", batch=300)
     net = TranslationNet(layer="gru", embedding=32, hidden=32, dropout=0.0)
     return Translator(TranslationConfig(data, net, search=SearchConfig(beam=1)))
 

@@ -41,7 +41,7 @@ __all__ = ["Translator"]
 class Translator(Estimator):
     """A model that is trained on parallel text and translates sentences.
 
-    >>> model = Translator(TranslationConfig(TranslationData(path="tatoeba", target="es")))     # doctest: +SKIP
+    >>> model = Translator(TranslationConfig(TranslationData(path="tatoeba-en-es")))     # doctest: +SKIP
     >>> model.fit("runs/tatoeba")                                                               # doctest: +SKIP
     >>> print(model.predict("I have no idea.")["translation"])                                  # doctest: +SKIP
 

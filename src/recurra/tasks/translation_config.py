@@ -15,9 +15,9 @@ __all__ = ["Loss", "Score", "SearchConfig", "TranslationConfig", "TranslationDat
 class TranslationData:
     """What to read; the table [data] of a recipe."""
 
-    path: str = key("tatoeba", "a folder or prefix of parallel files, a TSV file, or the name of a data set")
+    path: str = key("tatoeba-en-es", "a folder or prefix of parallel files, a TSV file, or the name of a data set")
     source: str = key("en", "the language to translate from: the suffix of its files")
-    target: str = key("de", "the language to translate into: the suffix of its files")
+    target: str = key("es", "the language to translate into: the suffix of its files")
     test: str = key("", "which test part, where there are several, such as test_2016_flickr")
     split: tuple[float, ...] = key(
         (0.9, 0.05, 0.05), "shares of the parts where data comes as one, by source sentence"

@@ -15,7 +15,8 @@ from recurra.tasks.translation_network import Sentences
 
 __all__ = ["Row", "SentenceTokens", "collate", "join_pieces", "pieces_of"]
 
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])\s*")
+# Where a long text may be cut, best first: after a sentence, after a word, anywhere.
+UNITS = tuple(re.compile(unit, re.DOTALL) for unit in (r".+?(?:[.!?]+\s+|[。！？]+\s*|$)", r"\s*\S+\s*", r"."))
 FIRST_IDEOGRAPH = 0x2E80  # from here on scripts do without spaces between words
 
 
@@ -96,37 +97,35 @@ def _padded(numbers: list[list[int]]) -> Tensor:
 
 
 def pieces_of(text: str, tokens: SentenceTokens, longest: int) -> list[str]:
-    """A text in pieces of at most ``longest`` tokens: whole sentences, else whole words, else what fits."""
-    if len(tokens.encode(text)) <= longest:
-        return [text]
-    found: list[str] = []
-    for part in SENTENCE_END.split(text):
-        parts = [part] if len(tokens.encode(part)) <= longest else _cut_long(part, tokens, longest)
-        for piece in filter(None, parts):
-            joined = f"{found[-1]} {piece}" if found else piece
-            if found and len(tokens.encode(joined)) <= longest:
-                found[-1] = joined
-            else:
-                found.append(piece)
+    """A text in pieces of at most ``longest`` tokens: whole sentences, else whole words, else some characters."""
+    return [piece for piece, _ in _cut(text, tokens, longest, UNITS)]
+
+
+def _cut(
+    text: str, tokens: SentenceTokens, longest: int, units: Sequence[re.Pattern[str]]
+) -> list[tuple[str, int]]:
+    """Pieces with their numbers of tokens; each begins a new piece that does not fit into the one before."""
+    whole = len(tokens.encode(text.strip()))
+    if whole <= longest or not units:
+        return [(text.strip(), whole)]
+    found: list[tuple[str, int]] = []
+    raw = ""  # the last piece with the white space at its end
+    for unit in units[0].findall(text):
+        count = len(tokens.encode(unit.strip()))
+        if found and found[-1][1] + count <= longest:
+            raw += unit
+            found[-1] = (raw.strip(), found[-1][1] + count)
+        else:
+            found += _cut(unit, tokens, longest, units[1:])
+            raw = unit if count <= longest else found[-1][0] + unit[len(unit.rstrip()) :]
     return found
 
 
-def _cut_long(sentence: str, tokens: SentenceTokens, longest: int) -> list[str]:
-    """A sentence of too many tokens, halved at the space or character nearest to its middle until all parts fit."""
-    if len(tokens.encode(sentence)) <= longest or len(sentence) < 2:
-        return [sentence]
-    middle = len(sentence) // 2
-    spaces = [match.start() for match in re.finditer(r"\s", sentence.strip())]
-    place = min(spaces, key=lambda at: abs(at - middle)) if spaces else middle
-    return [
-        part for half in (sentence[:place], sentence[place:]) for part in _cut_long(half.strip(), tokens, longest)
-    ]
-
-
-def join_pieces(pieces: list[str]) -> str:
+def join_pieces(pieces: Sequence[str]) -> str:
     """Translations of the pieces of a text as one, with spaces between scripts that have spaces."""
-    whole = pieces[0] if pieces else ""
-    for before, after in pairwise(pieces):
-        tight = not before or not after or min(ord(before[-1]), ord(after[0])) >= FIRST_IDEOGRAPH
+    full = [piece for piece in pieces if piece]
+    whole = full[0] if full else ""
+    for before, after in pairwise(full):
+        tight = min(ord(before[-1]), ord(after[0])) >= FIRST_IDEOGRAPH
         whole += after if tight else f" {after}"
     return whole
