@@ -1,14 +1,15 @@
 """Sentences and their translations: ``train.en`` and ``train.es``, a sentence a line, and so for valid and test.
 
-The parts are split by the English side (`recurra.data.parts`), so all translations of a sentence are in one part.
+The parts are split by the English side (`recurra.data.preparations.parts`), so all translations of a sentence are
+in one part.
 """
 
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from recurra.data.parts import PARTS, part
-from recurra.data.tables import line, read_lines
+from recurra.data.preparations.parts import PARTS, part
+from recurra.data.preparations.tables import line, read_lines
 from recurra.errors import DataError
 
 __all__ = ["Pair", "prepare_spanish", "prepare_ukrainian", "write_split"]

@@ -4,7 +4,7 @@ import unicodedata
 from pathlib import Path
 
 from recurra.data.archives import unpack
-from recurra.data.tables import line, read_table
+from recurra.data.preparations.tables import line, read_table
 
 __all__ = ["prepare"]
 

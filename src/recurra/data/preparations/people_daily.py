@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-from recurra.data import tags
+from recurra.data.preparations import tags
 from recurra.errors import DataError
 
 __all__ = ["names", "persons", "prepare", "prepare_words", "segments", "words"]

@@ -1,7 +1,7 @@
 """Labelled texts: ``train.tsv``, ``valid.tsv`` and ``test.tsv`` with a first line ``label<TAB>text``.
 
-A set without an official split is split by the text itself (`recurra.data.parts`): every row with a text, and with
-any text that differs from it in case and white space alone, is in one part.
+A set without an official split is split by the text itself (`recurra.data.preparations.parts`): every row with a
+text, and with any text that differs from it in case and white space alone, is in one part.
 """
 
 import unicodedata
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recurra.data.parts import PARTS, part
-from recurra.data.tables import line
+from recurra.data.preparations.parts import PARTS, part
+from recurra.data.preparations.tables import line
 from recurra.errors import DataError
 
 __all__ = ["Labelled", "single", "split", "write", "write_parts", "write_texts"]

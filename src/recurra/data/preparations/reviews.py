@@ -3,10 +3,10 @@
 import unicodedata
 from pathlib import Path
 
-from recurra.data import labels
-from recurra.data.labels import Labelled
-from recurra.data.parts import PARTS, part
-from recurra.data.tables import line, read_rows
+from recurra.data.preparations import labels
+from recurra.data.preparations.labels import Labelled
+from recurra.data.preparations.parts import PARTS, part
+from recurra.data.preparations.tables import line, read_rows
 from recurra.errors import DataError
 
 __all__ = ["prepare_chinese", "prepare_films"]

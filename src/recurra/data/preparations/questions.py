@@ -6,10 +6,10 @@ of TREC 10. The test part stays as it is; what it asks too is left out of the tr
 
 from pathlib import Path
 
-from recurra.data import labels
-from recurra.data.labels import Labelled
-from recurra.data.parts import key, part
-from recurra.data.tables import line, read_table
+from recurra.data.preparations import labels
+from recurra.data.preparations.labels import Labelled
+from recurra.data.preparations.parts import key, part
+from recurra.data.preparations.tables import line, read_table
 from recurra.errors import DataError
 
 __all__ = ["prepare"]

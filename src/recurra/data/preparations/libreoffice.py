@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-from recurra.data.messages import read_messages
-from recurra.data.pairs import write_split
-from recurra.data.tables import line
+from recurra.data.preparations.messages import read_messages
+from recurra.data.preparations.pairs import write_split
+from recurra.data.preparations.tables import line
 
 __all__ = ["paragraphs", "prepare", "unmarked"]
 

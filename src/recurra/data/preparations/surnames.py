@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from recurra.data import labels
-from recurra.data.labels import Labelled
-from recurra.data.tables import line, read_table
+from recurra.data.preparations import labels
+from recurra.data.preparations.labels import Labelled
+from recurra.data.preparations.tables import line, read_table
 
 __all__ = ["prepare"]
 

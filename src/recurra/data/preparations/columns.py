@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from recurra.data import tags
-from recurra.data.tables import read_lines
+from recurra.data.preparations import tags
+from recurra.data.preparations.tables import read_lines
 from recurra.errors import DataError
 
 __all__ = ["prepare_wnut16"]

@@ -7,11 +7,11 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
-from recurra.data import labels
-from recurra.data.garbled import LOST, mend
-from recurra.data.labels import Labelled
-from recurra.data.snippets import rated
-from recurra.data.tables import line, read_table
+from recurra.data.preparations import labels
+from recurra.data.preparations.garbled import LOST, mend
+from recurra.data.preparations.labels import Labelled
+from recurra.data.preparations.snippets import rated
+from recurra.data.preparations.tables import line, read_table
 from recurra.errors import DataError
 
 __all__ = ["prepare_crowd", "prepare_disasters", "prepare_rated"]

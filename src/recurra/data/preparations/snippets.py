@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from recurra.data import labels
 from recurra.data.archives import unpack
-from recurra.data.labels import Labelled
-from recurra.data.tables import line, read_lines
+from recurra.data.preparations import labels
+from recurra.data.preparations.labels import Labelled
+from recurra.data.preparations.tables import line, read_lines
 from recurra.errors import DataError
 
 __all__ = ["Rated", "prepare_amazon", "prepare_editorials", "prepare_movies", "rated"]

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from recurra.data import tags
-from recurra.data.parts import PARTS
+from recurra.data.preparations import tags
+from recurra.data.preparations.parts import PARTS
 from recurra.errors import DataError
 
 __all__ = ["plain", "prepare", "prepare_tags", "sentences"]
@@ -37,8 +37,8 @@ def prepare(folder: Path, target: Path) -> None:
 def prepare_tags(folder: Path, target: Path) -> dict[str, int]:
     """Write ``train.conll``, ``valid.conll`` and ``test.conll``: words with their parts of speech.
 
-    Of ten documents of a genre the ninth is for validation and the tenth for the test. Of a tag only what stands
-    before its first hyphen is kept, for the rest says whether the word is in a heading, a title or foreign.
+    Of ten documents of a genre the ninth is for validation and the tenth for the test. A tag loses what follows its
+    hyphen, which says that the word is in a heading or a title or is quoted; ``fw-``, a foreign word, stays.
     """
     found: list[tuple[str, tags.Sentence]] = []
     for path in _files(folder):
@@ -57,7 +57,7 @@ def prepare_tags(folder: Path, target: Path) -> dict[str, int]:
 
 
 def _short(tag: str) -> str:
-    """``nn`` of ``nn-tl-hl``; the tags ``--`` and those for foreign words, ``fw-nn``, have their hyphen first."""
+    """``nn`` of ``nn-tl-hl``, ``fw-nn`` of ``fw-nn-tl``, ``--`` of ``---hl``."""
     foreign, tag = ("fw-", tag[3:]) if tag.startswith("fw-") else ("", tag)
     return foreign + (tag[:2] if tag.startswith("--") else tag.partition("-")[0])
 
