@@ -28,7 +28,7 @@ from recurra.kernels import dispatch
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
 from recurra.tasks.attention_picture import draw_attention
-from recurra.tasks.translation_config import TranslationConfig
+from recurra.tasks.translation_config import SearchConfig, TranslationConfig
 from recurra.tasks.translation_network import Sentences, TranslationNetwork, network_of
 from recurra.tasks.translation_score import score, signatures
 from recurra.tasks.translation_search import look_back, translate
@@ -126,12 +126,10 @@ class Translator(Estimator):
 
     def _score(self, network: nn.Module, batches: Batches, beam: int) -> dict[str, float]:
         rows: Sequence[Row] = batches.rows  # type: ignore[attr-defined]
-        config = replace(self.config.search, beam=beam, n_best=1)
-        task = Translator(replace(self.config, search=config))
-        task.tokens, task.trained = self.tokens, network
-        translated = task.predict_many([row.pair.source for row in rows])
+        search = replace(self.config.search, beam=beam, n_best=1)
+        answers = self._answers(network, [row.pair.source for row in rows], search)
         references = [row.pair.target for row in rows]
-        return score([answer["translation"] for answer in translated], references, self.config.score.tokenize)
+        return score([answer["translation"] for answer in answers], references, self.config.score.tokenize)
 
     def signatures(self) -> dict[str, str]:
         """How sacrebleu computes BLEU and chrF."""
@@ -148,19 +146,22 @@ class Translator(Estimator):
         An answer has the ``translation``, its ``nats_per_token``, with ``search.n_best`` > 1 all translations as
         ``n_best``, and ``pieces`` if the text was too long to be translated as a whole.
         """
-        tokens, config = self._tokens(), self.config
-        network: Any = self.ready()
+        network = self.ready()
         wrong = [raw for raw in raws if not isinstance(raw, str)]
         if wrong:
             raise DataError(f"predict: expected sentences as str, got {type(wrong[0]).__name__}")
-        pieces = [pieces_of(raw, tokens, config.data.longest) for raw in raws]
+        return self._answers(network, raws, self.config.search)
+
+    def _answers(self, network: Any, raws: Sequence[str], search: SearchConfig) -> list[dict[str, Any]]:
+        """Answers to all texts: their pieces are translated together, and put together again."""
+        tokens = self._tokens()
+        pieces = [pieces_of(raw, tokens, self.config.data.longest) for raw in raws]
         flat = [piece for parts in pieces for piece in parts]
         sources = [tokens.encode(piece) for piece in flat]
-        found = translate(network, tokens, sources, config.search)
-        texts = iter(self._texts(network, flat, sources, found))
-        best = iter(found)
+        found = translate(network, tokens, sources, search)
+        texts, best = iter(self._texts(network, flat, sources, found)), iter(found)
         return [
-            self._answer(raw, [next(texts) for _ in parts], [next(best) for _ in parts])
+            _answer(raw, [next(texts) for _ in parts], [next(best) for _ in parts], search.n_best)
             for raw, parts in zip(raws, pieces, strict=True)
         ]
 
@@ -177,16 +178,6 @@ class Translator(Estimator):
                     (weights,) = look_back(network, tokens, [row])
                     texts[i][k] = tokens.decode_copied(one.tokens, weights[:-1].argmax(1).tolist(), flat[i])
         return texts
-
-    def _answer(self, raw: str, texts: list[list[str]], found: list[list[Found]]) -> dict[str, Any]:
-        nats = sum(best[0].nats for best in found)
-        count = sum(len(best[0].tokens) + best[0].ended for best in found)
-        whole = join_pieces([text[0] for text in texts])
-        answer = {"text": raw, "translation": whole, "nats_per_token": (0.0 - nats) / max(1, count), "shown": whole}
-        if self.config.search.n_best > 1:
-            many = [join_pieces([t[min(k, len(t) - 1)] for t in texts]) for k in range(max(map(len, texts)))]
-            answer |= {"n_best": many, "shown": "\t".join(many)}
-        return answer | ({"pieces": len(texts)} if len(texts) > 1 else {})
 
     def stream(self, raw: str) -> TranslationStream:
         """A `TranslationStream`: the translation of ``raw`` as it is written, token by token."""
@@ -242,3 +233,15 @@ class Translator(Estimator):
 
 def _collate(tokens: SentenceTokens, rows: list[Row], random: torch.Generator) -> Sentences:
     return collate(rows, tokens)
+
+
+def _answer(raw: str, texts: list[list[str]], found: list[list[Found]], n_best: int) -> dict[str, Any]:
+    """The answer to a text from the translations of its pieces, each a list with the best one first."""
+    nats = sum(best[0].nats for best in found)
+    count = sum(len(best[0].tokens) + best[0].ended for best in found)
+    whole = join_pieces([text[0] for text in texts])
+    answer = {"text": raw, "translation": whole, "nats_per_token": (0.0 - nats) / max(1, count), "shown": whole}
+    if n_best > 1:
+        many = [join_pieces([text[min(k, len(text) - 1)] for text in texts]) for k in range(max(map(len, texts)))]
+        answer |= {"n_best": many, "shown": "\t".join(many)}
+    return answer | ({"pieces": len(texts)} if len(texts) > 1 else {})

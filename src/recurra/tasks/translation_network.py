@@ -1,7 +1,7 @@
 """An encoder-decoder with attention, whose training is parallel but for the recurrences.
 
 Bahdanau et al. (2015) and Luong et al. (2015) feed what attention found into the next step of the layer that asks,
-so that every step waits for the one before. Here, as in GNMT (Wu et al. 2016), the first layer of the decoder asks,
+so that every step waits for the one before. Here the first layer of the decoder asks, as in GNMT (Wu et al. 2016),
 and what is found goes up only: kernels run each layer over all steps at once, and attention is one product.
 """
 
@@ -193,7 +193,7 @@ class TranslationNetwork(nn.Module, ABC):
 
 
 class ParallelNetwork(TranslationNetwork):
-    """What attention finds goes up only, so that each layer runs over all steps at once (as in Wu et al. 2016)."""
+    """What attention finds goes up only, so that each layer runs over all steps at once."""
 
     @staticmethod
     def below_size(config: TranslationNet) -> int:
