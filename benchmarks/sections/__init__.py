@@ -15,6 +15,7 @@ from benchmarks.sections import (
     scans,
     streaming,
     training,
+    translation,
     zoo,
 )
 from benchmarks.timing import Effort
@@ -35,5 +36,6 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "zoo": zoo.run,
     "memories": memories.run,
     "memory": memory.run,
+    "translation": translation.run,
     "compiling": compiling.run,
 }

@@ -4,17 +4,19 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from recurra.data.midi import note_name, read_midi, write_midi
 from recurra.data.series import parse_series
 from recurra.errors import DataError
 from recurra.run.fit import Fit
-from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, TextClassifier
+from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, TextClassifier, Translator
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
 from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
+from recurra.tasks.translation_config import SearchConfig, TranslationConfig, TranslationData, TranslationNet
 from recurra.testing import BadInput, Trial
 
 LINES = [f"{who} {does} the {what}." for who in ("Ann", "Ben") for does in ("saw", "hid") for what in "abcde"]
@@ -111,6 +113,31 @@ def classify_series(folder: Path) -> SequenceClassifier:
     return SequenceClassifier(SequenceClassifierConfig(SeriesData(path=str(folder), batch=10, noise=0.01), net))
 
 
+PAIRS = [
+    (f"{n} {c} {o}.", f"{m} {d} {p}.")
+    for n, m in (("A", "Eine"), ("The", "Die"))
+    for c, d in (("red", "rote"), ("old", "alte"), ("big", "große"))
+    for o, p in (("cat", "Katze"), ("bag", "Tüte"), ("lady", "Frau"))
+]
+
+
+def translator(folder: Path) -> Translator:
+    for part in ("train", "valid", "test"):
+        for side, language in enumerate(("en", "de")):
+            text = "".join(f"{pair[side]}\n" for pair in PAIRS)
+            (folder / f"{part}.{language}").write_text(text, encoding="utf-8")
+    data = TranslationData(path=str(folder), target="de", tokens="characters", batch=300)
+    net = TranslationNet(layer="gru", embedding=32, hidden=32, dropout=0.0)
+    return Translator(TranslationConfig(data, net, search=SearchConfig(beam=1)))
+
+
+def translated_by_stream(model: Translator, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, piece by piece."""
+    stream = model.stream(raw)
+    whole, count = "".join(stream), len(stream.numbers) + 1
+    return {"text": raw, "translation": whole, "nats_per_token": 0.0 - stream.nats / count, "shown": whole}
+
+
 TRIALS: dict[str, Trial] = {
     "classify": Trial(
         classify,
@@ -159,6 +186,17 @@ TRIALS: dict[str, Trial] = {
         [
             BadInput("no file", lambda task: task.predict("absent.mid"), DataError, "cannot read"),
             BadInput("no folder", lambda task: task.evaluate(source="absent"), DataError, "cannot read"),
+        ],
+    ),
+    "translate": Trial(
+        translator,
+        Fit(steps=120, learning_rate=0.02, warmup=10, evaluate_every=40),
+        ["A red bag.", "The old lady", "big"],
+        lambda measured: measured["bleu"] == pytest.approx(100),
+        translated_by_stream,
+        [
+            BadInput("no text", lambda task: task.predict(3), DataError, "expected sentences as str, got int"),
+            BadInput("no file", lambda task: task.evaluate(source="absent"), DataError, "cannot read absent"),
         ],
     ),
 }
