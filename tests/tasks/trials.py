@@ -2,20 +2,23 @@
 
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
 
+from recurra.data.conll import Sentence, write_conll
 from recurra.data.midi import note_name, read_midi, write_midi
 from recurra.data.series import parse_series
 from recurra.errors import DataError
 from recurra.run.fit import Fit
-from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, TextClassifier, Translator
+from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, Tagger, TextClassifier, Translator
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
 from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
+from recurra.tasks.tag import TagConfig, TagData, TagNet
 from recurra.tasks.translation_config import SearchConfig, TranslationConfig, TranslationData, TranslationNet
 from recurra.testing import BadInput, Trial
 
@@ -138,6 +141,23 @@ def translated_by_stream(model: Translator, raw: str) -> dict[str, Any]:
     return {"text": raw, "translation": whole, "nats_per_token": 0.0 - stream.nats / count, "shown": whole}
 
 
+def tagger(folder: Path) -> Tagger:
+    sentences = []
+    for i in range(20):
+        name, place = ("Ann", "Ben", "Cleo", "Dan")[i % 4], ("Rome", "Oslo", "Paris")[i % 3]
+        sentences.append(Sentence((name, "lives", "in", "New", place), ("B-PER", "O", "O", "B-LOC", "I-LOC")))
+    for part in ("train", "valid", "test"):
+        write_conll(folder / f"{part}.conll", sentences)
+    net = TagNet(words=8, hidden=8, character_features=6, dropout=0.1)
+    return Tagger(TagConfig(TagData(path=str(folder), batch=10), net))
+
+
+def wrong_columns(task: Tagger) -> None:
+    with TemporaryDirectory() as place:
+        (Path(place) / "a.conll").write_text("Ann B-PER\nlives\n", encoding="utf-8")
+        task.evaluate(source=f"{place}/a.conll")
+
+
 TRIALS: dict[str, Trial] = {
     "classify": Trial(
         classify,
@@ -197,6 +217,18 @@ TRIALS: dict[str, Trial] = {
         [
             BadInput("no text", lambda task: task.predict(3), DataError, "expected sentences as str, got int"),
             BadInput("no file", lambda task: task.evaluate(source="absent"), DataError, "cannot read absent"),
+        ],
+    ),
+    "tag": Trial(
+        tagger,
+        Fit(steps=60, learning_rate=0.03, warmup=5, evaluate_every=20),
+        ["Ann lives in New Rome", "Ben", "does Cleo live in Oslo?"],
+        lambda measured: measured["f1"] == 1,
+        None,
+        [
+            BadInput("an empty token", lambda task: task.predict(["Ann", ""]), DataError, "not empty"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.conll"), DataError, "cannot read"),
+            BadInput("a column is missing", wrong_columns, DataError, "line 2: expected 2 columns"),
         ],
     ),
 }
