@@ -87,12 +87,14 @@ class PlainTagger(nn.Module):
 
     def _padded(self, x: Tensor, batch: PlainBatch) -> Tensor:
         """Both directions over the padded batch; the second one reads each sentence from its own end."""
-        steps = torch.arange(x.shape[1])
+        rows, time, _ = x.shape
+        steps = torch.arange(time)
         turned = torch.where(batch.mask, batch.lengths[:, None] - 1 - steps, steps)
+        places = (torch.arange(rows)[:, None] * time + turned).flatten()
         ahead, back = self.directions
-        reverse = turned[..., None].expand(-1, -1, x.shape[2])
-        z = back(x.gather(1, reverse))[0]
-        return torch.cat([ahead(x)[0], z.gather(1, turned[..., None].expand_as(z))], 2)
+        z = back(x.flatten(0, 1).index_select(0, places).view_as(x))[0]
+        turned_back = z.flatten(0, 1).index_select(0, places).view_as(z)
+        return torch.cat([ahead(x)[0], turned_back], 2)
 
     def rename(self, found: Named) -> Named:
         """Gradients by the names that ours has."""

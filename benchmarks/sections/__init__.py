@@ -16,6 +16,7 @@ from benchmarks.sections import (
     streaming,
     tagging,
     training,
+    translation,
     zoo,
 )
 from benchmarks.timing import Effort
@@ -37,5 +38,6 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "tagging": tagging.run,
     "memories": memories.run,
     "memory": memory.run,
+    "translation": translation.run,
     "compiling": compiling.run,
 }

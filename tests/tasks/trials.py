@@ -5,16 +5,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import torch
 
 from recurra.data.conll import Sentence, write_conll
 from recurra.data.midi import note_name, read_midi, write_midi
+from recurra.data.series import parse_series
 from recurra.errors import DataError
 from recurra.run.fit import Fit
-from recurra.tasks import LanguageModel, MusicModel, Tagger
+from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, Tagger, TextClassifier, Translator
+from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
+from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
 from recurra.tasks.tag import TagConfig, TagData, TagNet
+from recurra.tasks.translation_config import SearchConfig, TranslationConfig, TranslationData, TranslationNet
 from recurra.testing import BadInput, Trial
 
 LINES = [f"{who} {does} the {what}." for who in ("Ann", "Ben") for does in ("saw", "hid") for what in "abcde"]
@@ -72,6 +77,70 @@ def heard_by_stream(model: MusicModel, raw: str) -> dict[str, Any]:
     return {"text": raw, "frames": len(roll), "nats_per_frame": sum(nats) / len(nats), "next": following}
 
 
+def classify(folder: Path) -> TextClassifier:
+    """Who it is decides, and "not" turns it round; a last word says nothing."""
+    for part in ("train", "valid", "test"):
+        rows = [
+            f"{'good' if (who == 'Ann') != bool(no) else 'bad'}\t{who} {no}saw {what}."
+            for who in ("Ann", "Ben")
+            for no in ("", "not ")
+            for what in "abcde"
+        ]
+        (folder / f"{part}.tsv").write_text("label\ttext\n" + "\n".join(rows), encoding="utf-8")
+    net = TextNet(
+        hidden=16, embedding=16, bidirectional=False, pooling="last+max+mean+attentive", dropout=0.1, subwords=50
+    )
+    data = TextData(path=str(folder), batch=10, least=1)
+    return TextClassifier(TextClassifierConfig(data, net))
+
+
+def classified_by_stream(model: Any, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, from a stream that read one step after the other."""
+    stream = model.stream()
+    for piece in raw.split(" ") if model.name == "classify" else parse_series(raw):
+        named = stream.push(piece)
+    best = max(named, key=lambda label: named[label])
+    return {"text": raw, "label": best, "probability": named[best], "probabilities": named}
+
+
+def classify_series(folder: Path) -> SequenceClassifier:
+    """Rising and falling lines, with a channel that says nothing."""
+    for part in ("TRAIN", "VALID", "TEST"):
+        rows = [
+            f"{','.join(str(i + way * t) for t in range(3 + i % 4))}:{','.join(['1'] * (3 + i % 4))}:{label}\n"
+            for i in range(10)
+            for way, label in ((1, "up"), (-1, "down"))
+        ]
+        (folder / f"lines_{part}.ts").write_text("@classLabel true up down\n@data\n" + "".join(rows))
+    net = SeriesNet(hidden=16, bidirectional=False, pooling="last+max", dropout=0.1)
+    return SequenceClassifier(SequenceClassifierConfig(SeriesData(path=str(folder), batch=10, noise=0.01), net))
+
+
+PAIRS = [
+    (f"{n} {c} {o}.", f"{m} {d} {p}.")
+    for n, m in (("A", "Eine"), ("The", "Die"))
+    for c, d in (("red", "rote"), ("old", "alte"), ("big", "große"))
+    for o, p in (("cat", "Katze"), ("bag", "Tüte"), ("lady", "Frau"))
+]
+
+
+def translator(folder: Path) -> Translator:
+    for part in ("train", "valid", "test"):
+        for side, language in enumerate(("en", "de")):
+            text = "".join(f"{pair[side]}\n" for pair in PAIRS)
+            (folder / f"{part}.{language}").write_text(text, encoding="utf-8")
+    data = TranslationData(path=str(folder), target="de", tokens="characters", batch=300)
+    net = TranslationNet(layer="gru", embedding=32, hidden=32, dropout=0.0)
+    return Translator(TranslationConfig(data, net, search=SearchConfig(beam=1)))
+
+
+def translated_by_stream(model: Translator, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, piece by piece."""
+    stream = model.stream(raw)
+    whole, count = "".join(stream), len(stream.numbers) + 1
+    return {"text": raw, "translation": whole, "nats_per_token": 0.0 - stream.nats / count, "shown": whole}
+
+
 def tagger(folder: Path) -> Tagger:
     sentences = []
     for i in range(20):
@@ -90,6 +159,31 @@ def wrong_columns(task: Tagger) -> None:
 
 
 TRIALS: dict[str, Trial] = {
+    "classify": Trial(
+        classify,
+        Fit(steps=60, learning_rate=0.02, warmup=5, evaluate_every=20),
+        ["Ann saw b.", "Ben not saw e.", "Zoe", "Ben unseen saw Ann not not"],
+        lambda measured: measured["accuracy"] == 1,
+        classified_by_stream,
+        [
+            BadInput("no text", lambda task: task.predict(3), DataError, "expected a text"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.tsv"), DataError, "cannot read"),
+        ],
+    ),
+    "classify_series": Trial(
+        classify_series,
+        Fit(steps=60, learning_rate=0.02, warmup=5, evaluate_every=20),
+        ["1,2,3:1,1,1", "9,5:0,0", "3:7"],
+        lambda measured: measured["accuracy"] == 1,
+        classified_by_stream,
+        [
+            BadInput(
+                "a channel too few", lambda task: task.predict("1,2"), DataError, "one value for each channel"
+            ),
+            BadInput("no numbers", lambda task: task.predict("up"), DataError, "expected numbers"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.ts"), DataError, "cannot read"),
+        ],
+    ),
     "language_model": Trial(
         language_model,
         Fit(steps=150, learning_rate=0.02, warmup=10, evaluate_every=50),
@@ -112,6 +206,17 @@ TRIALS: dict[str, Trial] = {
         [
             BadInput("no file", lambda task: task.predict("absent.mid"), DataError, "cannot read"),
             BadInput("no folder", lambda task: task.evaluate(source="absent"), DataError, "cannot read"),
+        ],
+    ),
+    "translate": Trial(
+        translator,
+        Fit(steps=120, learning_rate=0.02, warmup=10, evaluate_every=40),
+        ["A red bag.", "The old lady", "big"],
+        lambda measured: measured["bleu"] == pytest.approx(100),
+        translated_by_stream,
+        [
+            BadInput("no text", lambda task: task.predict(3), DataError, "expected sentences as str, got int"),
+            BadInput("no file", lambda task: task.evaluate(source="absent"), DataError, "cannot read absent"),
         ],
     ),
     "tag": Trial(
