@@ -51,7 +51,7 @@ def by_characters(model: LanguageModel, text: str) -> list[torch.Tensor]:
 def test_words_are_states_at_their_ends(joiner: str) -> None:
     models = [language_model(), language_model(backwards=True)]
     sentences = [("Anna", "in", "New", "Oslo"), ("Paris",), ("he", ",", "é王")]
-    found = ContextualWords(models, joiner)(sentences)
+    found = ContextualWords(models, joiner, "mix")(sentences)
     for words, states in zip(sentences, found, strict=True):
         text = joiner.join(words)
         ahead, back = by_characters(models[0], "\n" + text), by_characters(models[1], "\n" + text[::-1])
@@ -62,6 +62,8 @@ def test_words_are_states_at_their_ends(joiner: str) -> None:
             assert torch.allclose(row[:, :6], ahead[end], atol=2e-3), "after its last character"
             assert torch.allclose(row[:, 6:], back[len(text) - begin], atol=2e-3), "before its first character"
             begin = end + len(joiner)
+    last = ContextualWords(models, joiner)(sentences)
+    assert all(torch.equal(a, b[:, 1:]) for a, b in zip(last, found, strict=True))
 
 
 def test_a_sentence_does_not_depend_on_others() -> None:
@@ -83,7 +85,7 @@ def test_models_that_cannot_read_words() -> None:
     with pytest.raises(ConfigError, match="expected language models of characters, got one of words"):
         ContextualWords([language_model(tokens="words")])
     with pytest.raises(ConfigError, match=r"the same depth, got \[1, 2\]"):
-        ContextualWords([language_model(), language_model(depth=1)])
+        ContextualWords([language_model(), language_model(depth=1)], layers="mix")
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ def test_states_are_computed_once(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ContextualWords, "__call__", lambda self, s: calls.append(len(s)) or read(self, s))
     for number in range(3):
         batches = [*data.train.epoch(number), *data.valid.epoch(number)]
-        assert all(batch.contextual.shape[2:] == (2, 6) for batch in batches)
+        assert all(batch.contextual.shape[2:] == (1, 6) for batch in batches)
     assert calls == [8, 8], "each part once, the test part not at all"
 
 

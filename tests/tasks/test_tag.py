@@ -112,17 +112,20 @@ def test_a_batch_holds_each_distinct_word_once() -> None:
         assert batch.pairs[row, : len(pairs)].tolist() == pairs
 
 
-def test_rare_words_are_unknown_by_chance_in_training_only() -> None:
-    found = [Sentence(("often",) * 9 + ("once",), ("O",) * 10)]
-    vocabulary = TagVocabulary.learn(found)
+def test_what_is_rare_is_unknown_by_chance_in_training_only() -> None:
+    found = [Sentence(("often",) * 9 + ("Once",), ("O",) * 10)]
+    vocabulary = replace(TagVocabulary.learn(found), pairs=("", "often often", "often once"))
     rows = TagRows(found, vocabulary, "BIO", unknown=1.0)
-    epochs = [rows.batches(1, "rows", True).epoch(number)[0].words for number in range(2000)]
-    shares = (torch.stack(epochs) == 0).float().mean(0).tolist()
+    epochs = [rows.batches(1, "rows", True).epoch(number)[0] for number in range(2000)]
+    shares = (torch.stack([batch.words for batch in epochs]) == 0).float().mean(0).tolist()
     assert shares == pytest.approx([0.1, 0.5], abs=0.04)
-    again = rows.batches(1, "rows", True).epoch(7)[0].words
-    assert torch.equal(again, epochs[7]), "a resumed run sees the same"
-    held_out = TagRows(found, vocabulary, "BIO")
-    assert all((held_out.batches(1, "rows").epoch(n)[0].words > 0).all() for n in range(50))
+    pairs = (torch.stack([batch.pairs[0] for batch in epochs]) == 0).float().mean(0).tolist()
+    assert pairs == pytest.approx([1.0, *[1 / 9] * 8, 0.5, 1.0], abs=0.04)
+    again = rows.batches(1, "rows", True).epoch(7)[0]
+    assert torch.equal(again.words, epochs[7].words), "a resumed run sees the same"
+    held_out = TagRows(found, vocabulary, "BIO").batches(1, "rows")
+    assert all((held_out.epoch(n)[0].words > 0).all() for n in range(50))
+    assert all((held_out.epoch(n)[0].pairs[0, 1:-1] > 0).all() for n in range(50))
 
 
 @torch.no_grad()

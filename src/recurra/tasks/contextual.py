@@ -9,7 +9,7 @@ The models are frozen, so the states of a sentence are computed once and kept in
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,13 +31,14 @@ STEPS = 16384  # characters, with padding, that are read at once
 class WordReader:
     """One frozen language model that reads words.
 
-    size, layers  of its states: a word gives (layers, size)
+    A word gives states (layers, size), of its last layer or of all layers.
     """
 
-    def __init__(self, model: LanguageModel, joiner: str) -> None:
+    def __init__(self, model: LanguageModel, joiner: str, layers: Literal["last", "mix"]) -> None:
         self.model, self.joiner = model, joiner
         self.backwards = model.config.data.backwards
-        self.layers, self.size = model.config.model.depth, model.config.model.hidden
+        self.layers = 1 if layers == "last" else model.config.model.depth
+        self.size = model.config.model.hidden
 
     @property
     def network(self) -> LanguageNetwork:
@@ -86,7 +87,7 @@ class WordReader:
             x, _ = layer(x, None, lengths)
             if not isinstance(layer, Dropout):
                 layers.append(x.gather(1, places[:, :, None].expand(-1, -1, x.shape[2])).half().cpu())
-        states = torch.stack(layers, 2)
+        states = torch.stack(layers[-self.layers :], 2)
         return [row[: len(ends)].clone() for row, (_, ends) in zip(states, texts, strict=True)]
 
     @torch.no_grad()
@@ -101,16 +102,20 @@ class WordReader:
             after.append(branch)
             if not isinstance(layer, Dropout):
                 layers.append(x[0, -1])
-        return torch.stack(layers).half(), tuple(after)
+        return torch.stack(layers[-self.layers :]).half(), tuple(after)
 
 
 class ContextualWords:
     """Several language models side by side: sentences -> (T, L, D) of each, where D is the sum of their sizes.
 
-    Raises ConfigError if a model does not read characters, or if their numbers of layers differ.
+    layers  "last", or "mix" for all of them
+
+    Raises ConfigError if a model does not read characters, or if the numbers of layers to mix differ.
     """
 
-    def __init__(self, models: Sequence[LanguageModel], joiner: str = " ") -> None:
+    def __init__(
+        self, models: Sequence[LanguageModel], joiner: str = " ", layers: Literal["last", "mix"] = "last"
+    ) -> None:
         self.models = list(models)
         for model in self.models:
             if model.config.data.tokens != "characters":
@@ -118,19 +123,21 @@ class ContextualWords:
                     "model.language_models: expected language models of characters, got one of "
                     f"{model.config.data.tokens}"
                 )
-        self.readers = [WordReader(model, joiner) for model in self.models]
+        self.readers = [WordReader(model, joiner, layers) for model in self.models]
         depths = {reader.layers for reader in self.readers}
         if len(depths) > 1:
             raise ConfigError(f"model.language_models: expected models of the same depth, got {sorted(depths)}")
         self.shape = (depths.pop() if depths else 0, sum(reader.size for reader in self.readers))
 
     @classmethod
-    def load(cls, runs: Sequence[str], joiner: str) -> "ContextualWords":
+    def load(cls, runs: Sequence[str], joiner: str, layers: Literal["last", "mix"]) -> "ContextualWords":
         """From the run folders of language models."""
-        return cls([LanguageModel.load(Path(run)) for run in runs], joiner)
+        return cls([LanguageModel.load(Path(run)) for run in runs], joiner, layers)
 
     @classmethod
-    def from_dict(cls, values: list[dict[str, Any]], joiner: str) -> "ContextualWords":
+    def from_dict(
+        cls, values: list[dict[str, Any]], joiner: str, layers: Literal["last", "mix"]
+    ) -> "ContextualWords":
         """The inverse of `to_dict`; the weights come with those of the tagger."""
         models = []
         for value in values:
@@ -138,7 +145,7 @@ class ContextualWords:
             model.relearn(value["vocabulary"])
             model.trained = model.network()
             models.append(model)
-        return cls(models, joiner)
+        return cls(models, joiner, layers)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """What the models are besides their weights, as plain values."""

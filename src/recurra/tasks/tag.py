@@ -72,7 +72,8 @@ class Tagger(Estimator):
             more = self._read_vectors(parts)
             self.vocabulary = TagVocabulary.learn(parts[0], more, pairs=self.config.model.pairs > 0)
         if self.contextual is None and self.config.model.language_models:
-            self.contextual = ContextualWords.load(self.config.model.language_models, joiner(config.units))
+            net = self.config.model
+            self.contextual = ContextualWords.load(net.language_models, joiner(config.units), net.language_layers)
         self._check_causal()
         train = self._rows(parts[0], config.unknown).batches(config.batch, config.unit, True, config.pool)
         return Data(train, self._held_out(parts[1]), self._held_out(parts[2]))
@@ -268,7 +269,8 @@ class Tagger(Estimator):
     def relearn(self, values: dict[str, Any]) -> None:
         self.vocabulary = TagVocabulary.from_dict(values)
         models, self.boldness = values.get("language_models", []), float(values.get("boldness", 0.0))
-        self.contextual = ContextualWords.from_dict(models, joiner(self.config.data.units)) if models else None
+        units, layers = self.config.data.units, self.config.model.language_layers
+        self.contextual = ContextualWords.from_dict(models, joiner(units), layers) if models else None
 
     @property
     def _names(self) -> list[str]:

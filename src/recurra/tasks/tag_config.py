@@ -31,7 +31,9 @@ class TagData:
     batch: int = key(32, "sentences side by side; with unit steps: steps, sentences times the longest")
     unit: Literal["rows", "steps"] = key("rows", "what batch counts")
     pool: int = key(8, "batches among which sentences are sorted by length, for less padding; 1: not sorted")
-    unknown: float = key(1.0, "a word seen n times is unknown with chance u / (u + n) in training; 0: never")
+    unknown: float = key(
+        1.0, "a word or pair seen n times is unknown with chance u / (u + n) in training; 0: never"
+    )
 
 
 @dataclass(frozen=True)

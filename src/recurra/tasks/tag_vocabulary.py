@@ -162,8 +162,8 @@ class TagRows(Sequence[Row]):
     """Sentences in numbers: a sequence of `Row`, and `collate` that puts rows side by side.
 
     contextual  gives the states of language models for all sentences, asked once when the first row is
-    unknown     in training: a word seen n times is unknown with the chance unknown / (unknown + n), which is how
-                the vector of the unknown word learns (Kiperwasser and Goldberg 2016)
+    unknown     in training: a word or pair seen n times is unknown with the chance unknown / (unknown + n), so that
+                the vector of the unknown learns (Kiperwasser and Goldberg 2016)
     """
 
     def __init__(
@@ -185,8 +185,10 @@ class TagRows(Sequence[Row]):
         spellings = [_numbers(known, form[:LONGEST] + form[LONGEST:][-LONGEST:]) for form in counts]
         self.characters = pad_sequence(spellings, batch_first=True) if spellings else torch.zeros(0, 1).long()
         self.spelled = torch.tensor([len(spelling) for spelling in spellings], dtype=torch.long)
-        self.chance = _chance(counts, unknown)
+        self.chance = _chance(Counter(plain(t) for s in sentences for t in s.tokens), map(plain, counts), unknown)
         self.pairs = [_numbers(vocabulary.numbers["pairs"], neighbours(s.tokens)) for s in sentences]
+        seen = Counter(torch.cat(self.pairs).tolist() if self.pairs else [])
+        self.pair_chance = _chance(seen, range(len(vocabulary.pairs)), unknown)
         names = {name: i for i, name in enumerate(vocabulary.tags(scheme))}
         self.tags = [_numbers(names, convert(s.tags, scheme)) for s in sentences]
         kinds = set(vocabulary.kinds)
@@ -213,6 +215,7 @@ class TagRows(Sequence[Row]):
         kinds, place = torch.cat([row.forms for row in rows]).unique(return_inverse=True)
         words, chance = self.words[kinds], self.chance[kinds]
         spelled = self.spelled[kinds]
+        pairs = pad_sequence([row.pairs for row in rows], batch_first=True)
         longest = int(spelled.max()) if len(spelled) else 0
         states = [row.contextual for row in rows if row.contextual is not None]
         return TagBatch(
@@ -221,7 +224,7 @@ class TagRows(Sequence[Row]):
             self.shapes[kinds],
             self.characters[kinds, :longest],
             spelled,
-            pad_sequence([row.pairs for row in rows], batch_first=True),
+            pairs.masked_fill(torch.rand(pairs.shape, generator=random) < self.pair_chance[pairs], 0),
             pad_sequence(states, batch_first=True) if states else None,
             pad_sequence([row.tags for row in rows], batch_first=True),
             lengths,
@@ -233,9 +236,6 @@ def _numbers(known: dict[str, int], pieces: Iterable[str]) -> Tensor:
     return torch.tensor([known.get(piece, 0) for piece in pieces], dtype=torch.long)
 
 
-def _chance(counts: Counter[str], unknown: float) -> Tensor:
-    """How often each form is unknown in training; forms that are the same word count together."""
-    together: Counter[str] = Counter()
-    for form, count in counts.items():
-        together[plain(form)] += count
-    return torch.tensor([unknown / (unknown + together[plain(form)]) if unknown else 0.0 for form in counts])
+def _chance(counts: Counter[Any], kinds: Iterable[Any], unknown: float) -> Tensor:
+    """How often each kind is unknown in training."""
+    return torch.tensor([unknown / (unknown + counts[kind]) if unknown else 0.0 for kind in kinds])
