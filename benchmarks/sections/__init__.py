@@ -14,7 +14,9 @@ from benchmarks.sections import (
     ragged,
     scans,
     streaming,
+    tagging,
     training,
+    translation,
     zoo,
 )
 from benchmarks.timing import Effort
@@ -33,7 +35,9 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "streaming": streaming.run,
     "busy": busy.run,
     "zoo": zoo.run,
+    "tagging": tagging.run,
     "memories": memories.run,
     "memory": memory.run,
+    "translation": translation.run,
     "compiling": compiling.run,
 }

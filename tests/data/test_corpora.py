@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from recurra.data import articles, brown, dialogues
+from recurra.data.preparations import articles, brown, dialogues
 from recurra.errors import DataError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from recurra.data import plays
+from recurra.data.preparations import plays
 
 SCRIPT = """# King Lear
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from recurra.data import poems
+from recurra.data.preparations import poems
 
 SPRING = ["春眠不覺曉，處處聞啼鳥。", "夜來風雨聲，花落知多少。"]
 

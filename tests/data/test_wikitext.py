@@ -2,7 +2,7 @@
 
 import gzip
 
-from recurra.data import wikitext
+from recurra.data.preparations import wikitext
 
 RAW = {
     "train": " \n a a a b b c @-@ \n b b\xa0 d d d \n",

@@ -2,19 +2,24 @@
 
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import torch
 
+from recurra.data.conll import Sentence, write_conll
 from recurra.data.midi import note_name, read_midi, write_midi
 from recurra.data.series import parse_series
 from recurra.errors import DataError
 from recurra.run.fit import Fit
-from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, TextClassifier
+from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, Tagger, TextClassifier, Translator
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
 from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
+from recurra.tasks.tag import TagConfig, TagData, TagNet
+from recurra.tasks.translation_config import SearchConfig, TranslationConfig, TranslationData, TranslationNet
 from recurra.testing import BadInput, Trial
 
 LINES = [f"{who} {does} the {what}." for who in ("Ann", "Ben") for does in ("saw", "hid") for what in "abcde"]
@@ -111,6 +116,48 @@ def classify_series(folder: Path) -> SequenceClassifier:
     return SequenceClassifier(SequenceClassifierConfig(SeriesData(path=str(folder), batch=10, noise=0.01), net))
 
 
+PAIRS = [
+    (f"{n} {c} {o}.", f"{m} {d} {p}.")
+    for n, m in (("A", "Eine"), ("The", "Die"))
+    for c, d in (("red", "rote"), ("old", "alte"), ("big", "große"))
+    for o, p in (("cat", "Katze"), ("bag", "Tüte"), ("lady", "Frau"))
+]
+
+
+def translator(folder: Path) -> Translator:
+    for part in ("train", "valid", "test"):
+        for side, language in enumerate(("en", "de")):
+            text = "".join(f"{pair[side]}\n" for pair in PAIRS)
+            (folder / f"{part}.{language}").write_text(text, encoding="utf-8")
+    data = TranslationData(path=str(folder), target="de", tokens="characters", batch=300)
+    net = TranslationNet(layer="gru", embedding=32, hidden=32, dropout=0.0)
+    return Translator(TranslationConfig(data, net, search=SearchConfig(beam=1)))
+
+
+def translated_by_stream(model: Translator, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, piece by piece."""
+    stream = model.stream(raw)
+    whole, count = "".join(stream), len(stream.numbers) + 1
+    return {"text": raw, "translation": whole, "nats_per_token": 0.0 - stream.nats / count, "shown": whole}
+
+
+def tagger(folder: Path) -> Tagger:
+    sentences = []
+    for i in range(20):
+        name, place = ("Ann", "Ben", "Cleo", "Dan")[i % 4], ("Rome", "Oslo", "Paris")[i % 3]
+        sentences.append(Sentence((name, "lives", "in", "New", place), ("B-PER", "O", "O", "B-LOC", "I-LOC")))
+    for part in ("train", "valid", "test"):
+        write_conll(folder / f"{part}.conll", sentences)
+    net = TagNet(words=8, hidden=8, character_features=6, dropout=0.1)
+    return Tagger(TagConfig(TagData(path=str(folder), batch=10), net))
+
+
+def wrong_columns(task: Tagger) -> None:
+    with TemporaryDirectory() as place:
+        (Path(place) / "a.conll").write_text("Ann B-PER\nlives\n", encoding="utf-8")
+        task.evaluate(source=f"{place}/a.conll")
+
+
 TRIALS: dict[str, Trial] = {
     "classify": Trial(
         classify,
@@ -159,6 +206,29 @@ TRIALS: dict[str, Trial] = {
         [
             BadInput("no file", lambda task: task.predict("absent.mid"), DataError, "cannot read"),
             BadInput("no folder", lambda task: task.evaluate(source="absent"), DataError, "cannot read"),
+        ],
+    ),
+    "translate": Trial(
+        translator,
+        Fit(steps=120, learning_rate=0.02, warmup=10, evaluate_every=40),
+        ["A red bag.", "The old lady", "big"],
+        lambda measured: measured["bleu"] == pytest.approx(100),
+        translated_by_stream,
+        [
+            BadInput("no text", lambda task: task.predict(3), DataError, "expected sentences as str, got int"),
+            BadInput("no file", lambda task: task.evaluate(source="absent"), DataError, "cannot read absent"),
+        ],
+    ),
+    "tag": Trial(
+        tagger,
+        Fit(steps=60, learning_rate=0.03, warmup=5, evaluate_every=20),
+        ["Ann lives in New Rome", "Ben", "does Cleo live in Oslo?"],
+        lambda measured: measured["f1"] == 1,
+        None,
+        [
+            BadInput("an empty token", lambda task: task.predict(["Ann", ""]), DataError, "not empty"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.conll"), DataError, "cannot read"),
+            BadInput("a column is missing", wrong_columns, DataError, "line 2: expected 2 columns"),
         ],
     ),
 }

@@ -15,7 +15,17 @@ from torch import Tensor
 
 from recurra.errors import ConfigError, DataError
 
-__all__ = ["TOKENS", "BytePairs", "Characters", "Tokens", "Words", "decode_text", "read_text", "split_text"]
+__all__ = [
+    "TOKENS",
+    "BytePairs",
+    "Characters",
+    "Listed",
+    "Tokens",
+    "Words",
+    "decode_text",
+    "read_text",
+    "split_text",
+]
 
 
 def read_text(path: str | Path) -> str:

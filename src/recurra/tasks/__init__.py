@@ -5,9 +5,11 @@ from recurra.tasks.classify import TextClassifier
 from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
+from recurra.tasks.tag import Tagger
+from recurra.tasks.translate import Translator
 
-__all__ = ["TASKS", "LanguageModel", "MusicModel", "SequenceClassifier", "TextClassifier"]
+__all__ = ["TASKS", "LanguageModel", "MusicModel", "SequenceClassifier", "Tagger", "TextClassifier", "Translator"]
 
 TASKS: dict[str, type[Estimator]] = {
-    task.name: task for task in (LanguageModel, MusicModel, TextClassifier, SequenceClassifier)
+    task.name: task for task in (LanguageModel, MusicModel, TextClassifier, SequenceClassifier, Tagger, Translator)
 }

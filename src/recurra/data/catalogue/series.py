@@ -1,8 +1,8 @@
 """Series with one label each: ``train.ts`` and ``test.ts``, split as the archive splits them."""
 
-from recurra.data import archive_series
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import AEON
+from recurra.data.preparations import archive_series
 
 __all__ = ["SERIES"]
 

