@@ -34,7 +34,7 @@ bench: $(PEERS)
 $(PEERS): $(STAMP)
 	@echo "Installing the libraries to compare with ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--only-binary jax,jaxlib,minGRU-pytorch,onnx,onnxruntime,scikit-learn,torchrecurrent \
+		--only-binary jax,jaxlib,minGRU-pytorch,onnx,onnxruntime,pytorch-crf,scikit-learn,torchrecurrent \
 		--editable '.[text,music,dev,bench]'
 	@touch $(PEERS)
 

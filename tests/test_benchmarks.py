@@ -14,7 +14,18 @@ from benchmarks.peers import NEEDS, PEERS, peer
 from benchmarks.race import check as check_sides
 from benchmarks.race import race
 from benchmarks.results import Row, Section, Table, Value, geometric_mean, least, most
-from benchmarks.sections import SECTIONS, compiling, custom, inference, memory, scans, streaming, training, zoo
+from benchmarks.sections import (
+    SECTIONS,
+    compiling,
+    custom,
+    inference,
+    memory,
+    scans,
+    streaming,
+    tagging,
+    training,
+    zoo,
+)
 from benchmarks.steps import Inference
 from benchmarks.timing import QUICK, Effort, Times, compare, spread
 
@@ -198,6 +209,15 @@ def test_rows_of_scans() -> None:
         assert {"JAX / recurra", "torch.associative_scan / recurra", "loop / recurra"} <= set(row.values), row.note
     row = scans._layer((9, 2, 5), QUICK, SILENT)
     assert {"GRU / MinGRU", "torch.nn.GRU / MinGRU", "minGRU-pytorch / MinGRU"} <= set(row.values), row.note
+
+
+@pytest.mark.parametrize("trains", [True, False], ids=["training", "decoding"])
+def test_rows_of_tagging(trains: bool) -> None:
+    row = tagging._field((6, 3, 5), trains, QUICK, SILENT)
+    assert "plain / recurra" in row.values, row.note
+    for kind in tagging.NETWORKS:
+        row = tagging._network(kind, trains, QUICK, SILENT)
+        assert {"plain, padded / recurra", "plain, packed / recurra"} <= set(row.values), row.note
 
 
 @pytest.mark.parametrize("package", PEERS)

@@ -35,6 +35,7 @@ FLOORS = {
     "recurra.doctor": 7,
     "recurra.demonstration": 7,
     "recurra.probing": 7,
+    "recurra.reasons": 7,
     "recurra.screen": 7,
     "recurra.cli": 7,
     "recurra.__main__": 7,

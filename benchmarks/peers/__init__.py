@@ -15,8 +15,13 @@ PEERS = {
     "jax": "jax_scan",
     "torchrecurrent": "torchrecurrent_cells",
     "minGRU-pytorch": "mingru",
+    "pytorch-crf": "pytorch_crf",
 }
-NEEDS = {"onnxruntime": ("onnxruntime", "onnx"), "minGRU-pytorch": ("minGRU_pytorch",)}
+NEEDS = {
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "minGRU-pytorch": ("minGRU_pytorch",),
+    "pytorch-crf": ("torchcrf",),
+}
 
 
 def peer(package: str, module: str = "") -> ModuleType | None:

@@ -23,8 +23,8 @@ PARALLEL, FEEDING = "parallel", "input feeding"
 
 ABOUT = """
 Decoding of sentences of up to T tokens by an LSTM encoder-decoder with attention, untrained, 6,000 kinds of token:
-B sentences side by side, and the same sentences one after the other. Then training: the decoder whose attention goes
-up only, by the one that feeds it back (Luong et al. 2015), which runs step by step.
+B sentences side by side, and the same sentences one after the other. Then training: the decoder whose attention
+goes up only, by the one that feeds it back (Luong et al. 2015), which runs step by step.
 """
 
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recurra import __version__, answering, composing, demonstration, diagnose_commands, doctor, recipe
+from recurra import __version__, answering, composing, demonstration, diagnose_commands, doctor, reasons, recipe
 from recurra.data import sources
 from recurra.errors import ConfigError, RecurraError
 from recurra.heads.search import Sampling
@@ -127,6 +127,7 @@ def evaluate(
 
 
 app.command()(answering.predict)
+app.command()(reasons.why)
 
 
 @app.command()

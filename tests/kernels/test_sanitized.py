@@ -12,11 +12,13 @@ from recurra.kernels.cpu import build
 SCRIPT = """
 import random, sys, torch
 from recurra import Bidirectional, LayerNormLSTM, PeepholeLSTM, RecurrentDropout, Stream, Zoneout, linear_scan, zoo
-from recurra.kernels.cpu import build, loops
+from recurra.heads.crf import CRF
+from recurra.kernels.cpu import build, crfs, loops
 
 build.FLAGS = (*build.FLAGS, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 loops.SPARE = int(sys.argv[1])
 loops.OWN_CACHE = 8000  # so that small layers too are split by units
+crfs.LITTLE = 0  # so that small batches too are split by rows
 random.seed(0)
 torch.set_num_threads(2)
 for kind in (PeepholeLSTM, LayerNormLSTM, zoo.MUT3, zoo.IndRNN):
@@ -39,6 +41,15 @@ for dtype in (torch.float32, torch.complex64):
         b = torch.randn(batch, time, hidden, dtype=dtype, requires_grad=True)
         h, last = linear_scan(a, b, lengths=lengths)
         (h.abs().sum() + last.abs().sum()).backward()
+for kinds in (1, 7, 15, 16, 17, 33, 50, 64, 65, 130):
+    batch, time, crf = random.randint(1, 19), random.randint(1, 9), CRF(kinds)
+    torch.nn.init.normal_(crf.transitions, std=random.choice([1, 100]))
+    lengths = random.choice([None, [random.randint(0, time) for _ in range(batch)]])
+    scores = torch.randn(batch, time, kinds, requires_grad=True)
+    tags, _ = crf.decode(scores, lengths)
+    crf(scores, tags, lengths).sum().backward()
+    crf.marginals(scores, lengths)
+    assert "reference" not in crf.explain(scores, lengths)
 print("clean")
 """
 

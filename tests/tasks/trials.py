@@ -2,17 +2,23 @@
 
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
 
+from recurra.data.conll import Sentence, write_conll
 from recurra.data.midi import note_name, read_midi, write_midi
+from recurra.data.series import parse_series
 from recurra.errors import DataError
 from recurra.run.fit import Fit
-from recurra.tasks import LanguageModel, MusicModel, Translator
+from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, Tagger, TextClassifier, Translator
+from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
+from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
+from recurra.tasks.tag import TagConfig, TagData, TagNet
 from recurra.tasks.translation_config import SearchConfig, TranslationConfig, TranslationData, TranslationNet
 from recurra.testing import BadInput, Trial
 
@@ -71,6 +77,45 @@ def heard_by_stream(model: MusicModel, raw: str) -> dict[str, Any]:
     return {"text": raw, "frames": len(roll), "nats_per_frame": sum(nats) / len(nats), "next": following}
 
 
+def classify(folder: Path) -> TextClassifier:
+    """Who it is decides, and "not" turns it round; a last word says nothing."""
+    for part in ("train", "valid", "test"):
+        rows = [
+            f"{'good' if (who == 'Ann') != bool(no) else 'bad'}\t{who} {no}saw {what}."
+            for who in ("Ann", "Ben")
+            for no in ("", "not ")
+            for what in "abcde"
+        ]
+        (folder / f"{part}.tsv").write_text("label\ttext\n" + "\n".join(rows), encoding="utf-8")
+    net = TextNet(
+        hidden=16, embedding=16, bidirectional=False, pooling="last+max+mean+attentive", dropout=0.1, subwords=50
+    )
+    data = TextData(path=str(folder), batch=10, least=1)
+    return TextClassifier(TextClassifierConfig(data, net))
+
+
+def classified_by_stream(model: Any, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, from a stream that read one step after the other."""
+    stream = model.stream()
+    for piece in raw.split(" ") if model.name == "classify" else parse_series(raw):
+        named = stream.push(piece)
+    best = max(named, key=lambda label: named[label])
+    return {"text": raw, "label": best, "probability": named[best], "probabilities": named}
+
+
+def classify_series(folder: Path) -> SequenceClassifier:
+    """Rising and falling lines, with a channel that says nothing."""
+    for part in ("TRAIN", "VALID", "TEST"):
+        rows = [
+            f"{','.join(str(i + way * t) for t in range(3 + i % 4))}:{','.join(['1'] * (3 + i % 4))}:{label}\n"
+            for i in range(10)
+            for way, label in ((1, "up"), (-1, "down"))
+        ]
+        (folder / f"lines_{part}.ts").write_text("@classLabel true up down\n@data\n" + "".join(rows))
+    net = SeriesNet(hidden=16, bidirectional=False, pooling="last+max", dropout=0.1)
+    return SequenceClassifier(SequenceClassifierConfig(SeriesData(path=str(folder), batch=10, noise=0.01), net))
+
+
 PAIRS = [
     (f"{n} {c} {o}.", f"{m} {d} {p}.")
     for n, m in (("A", "Eine"), ("The", "Die"))
@@ -96,7 +141,49 @@ def translated_by_stream(model: Translator, raw: str) -> dict[str, Any]:
     return {"text": raw, "translation": whole, "nats_per_token": 0.0 - stream.nats / count, "shown": whole}
 
 
+def tagger(folder: Path) -> Tagger:
+    sentences = []
+    for i in range(20):
+        name, place = ("Ann", "Ben", "Cleo", "Dan")[i % 4], ("Rome", "Oslo", "Paris")[i % 3]
+        sentences.append(Sentence((name, "lives", "in", "New", place), ("B-PER", "O", "O", "B-LOC", "I-LOC")))
+    for part in ("train", "valid", "test"):
+        write_conll(folder / f"{part}.conll", sentences)
+    net = TagNet(words=8, hidden=8, character_features=6, dropout=0.1)
+    return Tagger(TagConfig(TagData(path=str(folder), batch=10), net))
+
+
+def wrong_columns(task: Tagger) -> None:
+    with TemporaryDirectory() as place:
+        (Path(place) / "a.conll").write_text("Ann B-PER\nlives\n", encoding="utf-8")
+        task.evaluate(source=f"{place}/a.conll")
+
+
 TRIALS: dict[str, Trial] = {
+    "classify": Trial(
+        classify,
+        Fit(steps=60, learning_rate=0.02, warmup=5, evaluate_every=20),
+        ["Ann saw b.", "Ben not saw e.", "Zoe", "Ben unseen saw Ann not not"],
+        lambda measured: measured["accuracy"] == 1,
+        classified_by_stream,
+        [
+            BadInput("no text", lambda task: task.predict(3), DataError, "expected a text"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.tsv"), DataError, "cannot read"),
+        ],
+    ),
+    "classify_series": Trial(
+        classify_series,
+        Fit(steps=60, learning_rate=0.02, warmup=5, evaluate_every=20),
+        ["1,2,3:1,1,1", "9,5:0,0", "3:7"],
+        lambda measured: measured["accuracy"] == 1,
+        classified_by_stream,
+        [
+            BadInput(
+                "a channel too few", lambda task: task.predict("1,2"), DataError, "one value for each channel"
+            ),
+            BadInput("no numbers", lambda task: task.predict("up"), DataError, "expected numbers"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.ts"), DataError, "cannot read"),
+        ],
+    ),
     "language_model": Trial(
         language_model,
         Fit(steps=150, learning_rate=0.02, warmup=10, evaluate_every=50),
@@ -130,6 +217,18 @@ TRIALS: dict[str, Trial] = {
         [
             BadInput("no text", lambda task: task.predict(3), DataError, "expected sentences as str, got int"),
             BadInput("no file", lambda task: task.evaluate(source="absent"), DataError, "cannot read absent"),
+        ],
+    ),
+    "tag": Trial(
+        tagger,
+        Fit(steps=60, learning_rate=0.03, warmup=5, evaluate_every=20),
+        ["Ann lives in New Rome", "Ben", "does Cleo live in Oslo?"],
+        lambda measured: measured["f1"] == 1,
+        None,
+        [
+            BadInput("an empty token", lambda task: task.predict(["Ann", ""]), DataError, "not empty"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.conll"), DataError, "cannot read"),
+            BadInput("a column is missing", wrong_columns, DataError, "line 2: expected 2 columns"),
         ],
     ),
 }

@@ -4,7 +4,9 @@ The variants of each operation are named here, fastest first.
 """
 
 from recurra.kernels import chunkwise, flash_memory, torch_functions
-from recurra.kernels.cpu import fused, scans
+from recurra.kernels.cpu import crf_operation, crfs, fused, scans
+from recurra.kernels.crf import likelihood, posterior
+from recurra.kernels.crf_paths import best_path
 from recurra.kernels.gated_scan import fits_loop, gated_scan, run_loop
 from recurra.kernels.memory import memory
 from recurra.kernels.recurrence import recurrence, recurrences
@@ -21,3 +23,9 @@ scan.variant("native", scans.accepts)(scans.run)
 scan.variant("doubling", lambda call: "")(double)
 scan.captured = scans.run_captured
 gated_scan.variant("fused", fits_loop)(run_loop)
+likelihood.variant("native", crfs.accepts)(crfs.likelihood)
+likelihood.captured = crf_operation.likelihood
+posterior.variant("native", crfs.accepts_posterior)(crfs.posterior)
+posterior.captured = crf_operation.posterior
+best_path.variant("native", crfs.accepts)(crfs.best_path)
+best_path.captured = crf_operation.best_path

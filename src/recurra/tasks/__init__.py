@@ -1,10 +1,15 @@
 """Floor 6: tasks, one a file. `TASKS` is the table of all by the name that recipes and the command line use."""
 
 from recurra.run.estimator import Estimator
+from recurra.tasks.classify import TextClassifier
+from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
+from recurra.tasks.tag import Tagger
 from recurra.tasks.translate import Translator
 
-__all__ = ["TASKS", "LanguageModel", "MusicModel", "Translator"]
+__all__ = ["TASKS", "LanguageModel", "MusicModel", "SequenceClassifier", "Tagger", "TextClassifier", "Translator"]
 
-TASKS: dict[str, type[Estimator]] = {task.name: task for task in (LanguageModel, MusicModel, Translator)}
+TASKS: dict[str, type[Estimator]] = {
+    task.name: task for task in (LanguageModel, MusicModel, TextClassifier, SequenceClassifier, Tagger, Translator)
+}
