@@ -134,6 +134,9 @@ def test_a_large_size_begins_soft_where_the_product_is_scaled() -> None:
     one, two = General(400, 400), General(400, 400, 0.5)
     two.W = one.W
     assert torch.allclose(two.remember(m).keys * 2, one.remember(m).keys)
+    for name in ("dot", "general"):
+        assert ATTENTIONS[f"scaled_{name}"](16, 16).scale == 0.25
+        assert ATTENTIONS[name](16, 16).scale == 1
 
 
 @torch.no_grad()

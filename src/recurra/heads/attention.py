@@ -7,6 +7,7 @@ that of Vaswani et al. (2017), coverage that of Tu et al. (2016) in the form of 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -259,4 +260,21 @@ def overlap(weights: Tensor) -> Tensor:
     return torch.minimum(weights, weights.cumsum(1) - weights).sum(-1)
 
 
-ATTENTIONS: dict[str, type[Attention]] = {"additive": Additive, "dot": Dot, "general": General}
+def scaled_dot(query_size: int, memory_size: int) -> Attention:
+    """`Dot` divided by the root of the size."""
+    return Dot(query_size, memory_size, query_size**-0.5)
+
+
+def scaled_general(query_size: int, memory_size: int) -> Attention:
+    """`General` divided by the root of the size."""
+    return General(query_size, memory_size, query_size**-0.5)
+
+
+# Every kind that takes (query_size, memory_size), by the name that recipes use.
+ATTENTIONS: dict[str, Callable[[int, int], Attention]] = {
+    "additive": Additive,
+    "dot": Dot,
+    "general": General,
+    "scaled_dot": scaled_dot,
+    "scaled_general": scaled_general,
+}

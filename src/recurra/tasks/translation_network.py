@@ -84,8 +84,7 @@ class TranslationNetwork(nn.Module, ABC):
         self.scale = config.embedding**0.5  # tied to the output, embeddings are small: inputs are not to be
         self.words = Dropout(config.word_dropout)
         self.encoder = Stack(Dropout(config.dropout), *self._encoder())
-        kind: Any = ATTENTIONS[config.attention]
-        self.attention: Attention = kind(config.hidden, config.hidden)
+        self.attention: Attention = ATTENTIONS[config.attention](config.hidden, config.hidden)
         if config.coverage:
             self.attention = Coverage(self.attention)
         self.below = Stack(Dropout(config.dropout), self._layer(self.below_size(config), config.hidden))
