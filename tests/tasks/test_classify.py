@@ -15,6 +15,7 @@ from recurra.errors import ConfigError, DataError, NotCausalError, RunError
 from recurra.run.fit import Fit
 from recurra.tasks import TextClassifier
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet, surface
+from recurra.tasks.classifier_network import together
 from recurra.tasks.heat_map import HeatMap, html_page, shown_in_colour
 from recurra.tasks.token_embedding import SubwordEmbedding, TokenEmbedding
 
@@ -60,6 +61,31 @@ def test_loss_by_hand(path: Path, weights: str) -> None:
         expected -= sum(t * w * float(p) for t, w, p in zip(targets, by_label, row, strict=True))
     assert float(total.detach()) == pytest.approx(expected, rel=1e-5)
     assert (count, carry) == (len(batch.labels), None)
+
+
+def test_a_committee_answers_by_the_mean_of_its_members(path: Path) -> None:
+    model = classifier(path, members=3, bidirectional=False, subwords=20, label_smoothing=0.1)
+    model.quiet = True
+    batch = model.data().train.epoch(0)[0]
+    torch.manual_seed(2)
+    network = model.trained = model.network()
+    assert not torch.equal(network.members[0].output.weight, network.members[1].output.weight)
+    losses = []
+    for member in network.members:
+        model.trained = member
+        losses.append(float(model.loss(member, batch, None)[0].detach()))
+    assert float(model.loss(network, batch, None)[0].detach()) == pytest.approx(sum(losses) / 3, rel=1e-5)
+    with torch.no_grad():
+        chances = torch.stack([member(batch.x, batch.lengths).softmax(1) for member in network.members]).mean(0)
+        assert torch.allclose(together(network(batch.x, batch.lengths)).exp(), chances, atol=1e-6)
+    model.trained = network.eval()
+    stream = model.stream()
+    for word in LINES[1].split():
+        streamed = stream.push(word)
+    whole = model.predict(LINES[1])
+    assert streamed == pytest.approx(whole["probabilities"], abs=1e-5)
+    found = model.heat_map(LINES[1])
+    assert sum(found.values) == pytest.approx(found.score - found.base, abs=0.02)
 
 
 def test_measures_equal_the_answers_one_by_one(trained: TextClassifier) -> None:

@@ -144,7 +144,7 @@ class Trainer:
         if not resume:
             self.task.begin(own)
         groups = [group for part in self.task.parts(own).items() for group in _groups(*part, self.config)]
-        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate)
+        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
         self.network, wrapped = self.accelerator.prepare(own, optimizer)
         self.optimizer = wrapped
         own = self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=True)

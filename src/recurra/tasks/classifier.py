@@ -28,7 +28,7 @@ from recurra.errors import ConfigError, DataError, NotCausalError, RunError
 from recurra.heads.attribution import Shares, integrated_gradients, log_odds
 from recurra.heads.calibration import calibration_error, fit_temperature
 from recurra.heads.confusion import accuracy, confusion, macro_f1
-from recurra.heads.pooling import POOLINGS, Pooling, pooling
+from recurra.heads.pooling import POOLINGS, pooling
 from recurra.kernels import dispatch
 from recurra.layers import (
     LAYERS,
@@ -44,13 +44,13 @@ from recurra.run.estimator import Estimator
 from recurra.run.fit import Fit, Position
 from recurra.run.folder import RunFolder
 from recurra.run.protocol import Batches, Data
+from recurra.tasks.classifier_network import together
 from recurra.tasks.classifier_stream import ClassifierStream
 from recurra.tasks.confusion_picture import draw_confusion
 
 __all__ = [
     "Classifier",
     "ClassifierNet",
-    "ClassifierNetwork",
     "Item",
     "Items",
     "check_net",
@@ -74,6 +74,7 @@ class ClassifierNet:
     variational_dropout: float = key(0.0, "share of inputs dropped in training, the same ones at all steps")
     recurrent_dropout: float = key(0.0, "share of each layer's memory that it does not hear, in training")
     label_smoothing: float = key(0.0, "share of each label that is spread over all labels (Szegedy et al. 2016)")
+    members: int = key(1, "networks that learn side by side and answer by the mean of their probabilities")
     class_weights: Literal["none", "balanced"] = key("none", "balanced: every class counts the same in the loss")
 
 
@@ -81,7 +82,7 @@ def check_net(model: ClassifierNet) -> None:
     """Raise ConfigError if a value of the table [model] cannot be."""
     if model.layer not in LAYERS:
         raise ConfigError(f"model.layer: unknown layer {model.layer!r}{suggest(model.layer, list(LAYERS))}")
-    for name in ("hidden", "depth"):
+    for name in ("hidden", "depth", "members"):
         if getattr(model, name) < 1:
             raise ConfigError(f"model.{name}: expected at least 1, got {getattr(model, name)}")
     for name in ("dropout", "variational_dropout", "recurrent_dropout", "label_smoothing"):
@@ -142,36 +143,6 @@ class Items(NamedTuple):
     lengths: Tensor
     labels: Tensor
     rows: Tensor
-
-
-class ClassifierNetwork(nn.Module):
-    """Embedding, recurrent layers, pooling, and a linear layer.
-
-    x (B, T) or (B, T, F), lengths (B,) -> logits (B, classes)
-    """
-
-    def __init__(self, embed: nn.Module, layers: Recurrent, pool: Pooling, classes: int, dropout: float) -> None:
-        super().__init__()
-        self.embed, self.layers, self.pool = embed, layers, pool
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(pool.output_size, classes)
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return self.read(self.embed(x), lengths)
-
-    def read(self, vectors: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The logits from embedded inputs ``(B, T, F)``."""
-        y, _ = self.layers(vectors, None, lengths)
-        logits: Tensor = self.output(self.dropout(self.pool(y, lengths)))
-        return logits
-
-    def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """One more step ``(B,)`` or ``(B, F)`` -> logits (B, classes) of all steps so far, state."""
-        vector = self.embed(x)
-        below, above = (None, self.pool.initial_state(len(x), vector)) if state is None else state
-        y, below = self.layers.step(vector, below)
-        pooled, above = self.pool.step(y, above)
-        return self.output(pooled), (below, above)
 
 
 class Classifier(Estimator):
@@ -290,15 +261,17 @@ class Classifier(Estimator):
         """Sum of the cross entropies in nats, and the number of rows; nothing is carried."""
         weights = None if self.weights is None else self.weights.to(batch.labels.device)
         logits, smoothing = network(batch.x, batch.lengths).float(), self.config.model.label_smoothing
-        total = cross_entropy(logits, batch.labels, weights, reduction="sum", label_smoothing=smoothing)
-        return total, len(batch.labels), None
+        each = logits if logits.dim() == 3 else logits[None]  # members of a committee learn each for itself
+        labels = batch.labels.repeat(len(each))
+        total = cross_entropy(each.flatten(0, 1), labels, weights, reduction="sum", label_smoothing=smoothing)
+        return total / len(each), len(batch.labels), None
 
     @torch.no_grad()
     def answers(self, network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
         """The logits ``(N, classes)`` and the numbers of the labels ``(N,)``, in the order of the rows."""
         device, found = next(network.parameters()).device, []
         for batch in batches.epoch(0):
-            logits = network(batch.x.to(device), batch.lengths).float().cpu()
+            logits = together(network(batch.x.to(device), batch.lengths).float()).cpu()
             found.append((batch.rows, logits, batch.labels))
         rows, logits, labels = (torch.cat(part) for part in zip(*found, strict=True))
         order = rows.argsort()
@@ -349,7 +322,7 @@ class Classifier(Estimator):
         Raises NotCausalError for a network that reads from both ends.
         """
         network = self.ready()
-        if not network.layers.causal:  # type: ignore[union-attr]
+        if not network.causal:
             raise NotCausalError(
                 f"{self.name}: this network reads from both ends and cannot answer before the end; to stream, "
                 "train one that reads from the beginning: recurra train ... --set model.bidirectional=false"

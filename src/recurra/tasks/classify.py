@@ -22,7 +22,8 @@ from recurra.data.words import PlainWords, unspaced
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.layers import Recurrent
-from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers, place_of
+from recurra.tasks.classifier import Classifier, ClassifierNet, check_net, make_layers, place_of
+from recurra.tasks.classifier_network import ClassifierNetwork, make_network
 from recurra.tasks.heat_map import HeatMap, html_page
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.pretrained import copy_weights, load_encoders, make_towers, parts_from_the_top, sizes_of
@@ -121,6 +122,8 @@ def _check_model(model: TextNet) -> None:
             "model.bidirectional: one language model reads from the beginning only; set model.bidirectional=false, "
             "or model.init_from_backwards to a second one that reads from the end"
         )
+    if model.init_from and model.members > 1:
+        raise ConfigError("model.members: members that all begin as one language model are alike; expected 1")
     if model.init_from and model.subwords:
         raise ConfigError(
             "model.subwords: a language model knows no pieces of words; expected 0 with model.init_from"
@@ -231,6 +234,9 @@ class TextClassifier(Classifier):
         return torch.cat([x[..., :1].masked_fill(dropped[..., None], unknown), x[..., 1:]], 2)
 
     def network(self) -> nn.Module:
+        return make_network(self.config.model.members, self._member)
+
+    def _member(self) -> ClassifierNetwork:
         model = self.config.model
         kinds, size, dropout = len(self._tokens()), model.embedding, model.embedding_dropout
         embed: nn.Module = TokenEmbedding(kinds, size, dropout)

@@ -16,7 +16,8 @@ from recurra.data.series import Scale, Series, parse_series, read_series, read_s
 from recurra.data.splits import Parts, check_shares
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
-from recurra.tasks.classifier import Classifier, ClassifierNet, ClassifierNetwork, check_net, make_layers, place_of
+from recurra.tasks.classifier import Classifier, ClassifierNet, check_net, make_layers, place_of
+from recurra.tasks.classifier_network import ClassifierNetwork, make_network
 from recurra.tasks.series_picture import draw_series
 
 __all__ = ["SequenceClassifier", "SequenceClassifierConfig", "SeriesData", "SeriesNet"]
@@ -113,6 +114,9 @@ class SequenceClassifier(Classifier):
         return x + noise * torch.randn(x.shape, generator=random) if noise else x
 
     def network(self) -> nn.Module:
+        return make_network(self.config.model.members, self._member)
+
+    def _member(self) -> ClassifierNetwork:
         model, ways = self.config.model, 2 if self.config.model.bidirectional else 1
         pool = pooling(model.pooling, model.hidden * ways, model.hidden * (ways - 1))
         layers = make_layers(model, len(self._scale().mean))

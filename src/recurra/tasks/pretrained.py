@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from recurra.errors import ConfigError
 from recurra.layers import Bidirectional, Dropout, Recurrent, RecurrentDropout, Stack, VariationalDropout
-from recurra.tasks.classifier import ClassifierNet, ClassifierNetwork, make_layers
+from recurra.tasks.classifier import ClassifierNet, make_layers
+from recurra.tasks.classifier_network import ClassifierNetwork
 from recurra.tasks.language_model import LanguageModel
 
 __all__ = ["Features", "copy_weights", "load_encoders", "make_towers", "parts_from_the_top", "sizes_of"]
