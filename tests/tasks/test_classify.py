@@ -14,8 +14,8 @@ from recurra.data.words import PlainWords
 from recurra.errors import ConfigError, DataError, NotCausalError, RunError
 from recurra.run.fit import Fit
 from recurra.tasks import TextClassifier
-from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet, surface
 from recurra.tasks.classifier_network import together
+from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet, surface
 from recurra.tasks.heat_map import HeatMap, html_page, shown_in_colour
 from recurra.tasks.token_embedding import SubwordEmbedding, TokenEmbedding
 
