@@ -156,8 +156,8 @@ class Dot(Attention):
 
     score(q, m) = scale * q . m                              key k = scale * m
 
-    scale  1 as in the paper suits what LSTM and GRU give, which is small; Q ** -0.5 (Vaswani et al. 2017) suits
-           numbers around 1, with which a large Q would begin with weights that are all but 0 and 1
+    scale  1 is the paper's; Q ** -0.5 (Vaswani et al. 2017) keeps the weights of a large Q from becoming all but 0
+           and 1 early in training, where little can be learned of where to look
     """
 
     def __init__(self, query_size: int, memory_size: int, scale: float = 1.0) -> None:

@@ -38,7 +38,9 @@ class TranslationNet:
     hidden: int = key(512, "units of each layer; of a bidirectional one both directions together")
     encoder_depth: int = key(1, "bidirectional layers that read the source")
     decoder_depth: int = key(1, "layers that write; attention stands on the first one")
-    attention: Literal["general", "dot", "additive"] = key("general", "how a query is compared with the source")
+    attention: Literal["scaled_general", "scaled_dot", "general", "dot", "additive"] = key(
+        "scaled_general", "how a query is compared with the source"
+    )
     coverage: bool = key(False, "attention knows where it has looked before; slower, as it goes step by step")
     input_feeding: bool = key(
         False, "each step reads what the last attention found; slower, as all is step by step"
