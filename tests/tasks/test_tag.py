@@ -163,11 +163,11 @@ def test_a_projection_moves_as_far_whatever_its_inputs() -> None:
     torch.manual_seed(0)
     for size in (16, 4096):
         layer, x = Projection(size, 3), torch.randn(50, size)
-        assert layer(x).std() == pytest.approx(1, abs=0.2)
+        assert layer(x).std() == pytest.approx(1, abs=0.25)
         before = layer(x)
         layer.weight += 0.01 * x[0].sign()  # the farthest that a step of Adam can go
-        moved = float((layer(x) - before)[0].abs().max())
-        assert moved == pytest.approx(0.01 * 0.8 * size**0.5, rel=0.2), "not size times as far"
+        moved = (layer(x) - before)[0].tolist()
+        assert moved == pytest.approx([0.01 * float(x[0].abs().sum()) / size**0.5] * 3, rel=0.01)
 
 
 # The network and its answers.
