@@ -16,7 +16,7 @@ from recurra.tasks import Tagger
 from recurra.tasks.entity_scores import EntityScores
 from recurra.tasks.tag import TagConfig, TagData, TagNet
 from recurra.tasks.tag_answers import confidences
-from recurra.tasks.tag_network import CharacterCNN, CharacterLSTM, LayerMix
+from recurra.tasks.tag_network import CharacterCNN, CharacterLSTM, LayerMix, Projection
 from recurra.tasks.tag_vocabulary import TagRows, TagVocabulary, neighbours, plain, shape
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")
@@ -156,6 +156,18 @@ def test_the_character_lstm_equals_torch_a_word_at_a_time() -> None:
 def test_a_mix_of_layers_begins_as_their_mean() -> None:
     mix, x = LayerMix(3), torch.randn(2, 4, 3, 5)
     assert torch.allclose(mix(x), x.mean(2), atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_projection_moves_as_far_whatever_its_inputs() -> None:
+    torch.manual_seed(0)
+    for size in (16, 4096):
+        layer, x = Projection(size, 3), torch.randn(50, size)
+        assert layer(x).std() == pytest.approx(1, abs=0.25)
+        before = layer(x)
+        layer.weight += 0.01 * x[0].sign()  # the farthest that a step of Adam can go
+        moved = (layer(x) - before)[0].tolist()
+        assert moved == pytest.approx([0.01 * float(x[0].abs().sum()) / size**0.5] * 3, rel=0.01)
 
 
 # The network and its answers.

@@ -20,7 +20,7 @@ from recurra.layers import (
 from recurra.tasks.tag_config import TagNet
 from recurra.tasks.tag_vocabulary import TagBatch, TagVocabulary
 
-__all__ = ["CharacterCNN", "CharacterLSTM", "LayerMix", "TagNetwork"]
+__all__ = ["CharacterCNN", "CharacterLSTM", "LayerMix", "Projection", "TagNetwork"]
 
 
 class CharacterCNN(nn.Module):
@@ -94,6 +94,24 @@ class LayerMix(nn.Module):
         return self.gain * torch.einsum("btld,l->btd", x, self.weights.softmax(0))
 
 
+class Projection(nn.Module):
+    """Fewer features of many inputs, at the pace of Adam.
+
+        y = W x / sqrt(D) + b               W ~ N(0, 1)            x (..., D) -> y (..., features)
+
+    A step of Adam moves every weight by the learning rate, so that without the root y would move D times as far.
+    With rates that suit small tables of vectors, the states of a language model, D = 1024, would not settle.
+    """
+
+    def __init__(self, size: int, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(features, size))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x * x.shape[-1] ** -0.5, self.weight, self.bias)
+
+
 class TagNetwork(nn.Module):
     """Features of tokens, recurrent layers, scores of tags, and a CRF (or a softmax) over them.
 
@@ -124,7 +142,7 @@ class TagNetwork(nn.Module):
         kinds = len(vocabulary.characters)
         self.characters = make(kinds, config.character_size, config.character_features) if make else None
         self.mix = LayerMix(contextual[0]) if config.language_layers == "mix" and contextual[0] else None
-        self.projection = nn.Linear(contextual[1], config.projection) if config.projection else None
+        self.projection = Projection(contextual[1], config.projection) if config.projection else None
         size = config.words + config.shapes + (self.characters.output_size if self.characters else 0)
         size += config.pairs * (2 if config.bidirectional else 1) + (config.projection or contextual[1])
         self.layers = _stack(config, size)
