@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from recurra import GRU, LSTM, RNN, Bidirectional, Readout, Stack
+from recurra import GRU, LSTM, RNN, Bidirectional, Readout, Stack, State
 from recurra.errors import TrainingError
 from recurra.run.blame import blame
 from recurra.run.fit import Fit, Trainer
@@ -115,6 +115,20 @@ def test_saturation_is_told(make):
     assert "% of the values of" in trouble.text
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+def test_mixed_precision_is_looked_at_in_the_precision_of_the_weights():
+    reader, layer, watch = nn.Linear(3, 4), GRU(4, 5), Watch(clip=1.0)
+    network, x, state = nn.ModuleList([reader, layer]), torch.randn(2, 7, 3), torch.ones(2, 5, dtype=torch.bfloat16)
+
+    def run(module):
+        with torch.autocast("cpu", torch.bfloat16):
+            read = reader(x) * 1e4
+            assert read.dtype == torch.bfloat16
+            return layer(read, State(h=state), [7, 2])
+
+    watch.validate(3, network, run)
+    assert [trouble.what for trouble in watch.take()] == ["saturated"]
 
 
 class Toy(Trainable):

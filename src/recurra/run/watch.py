@@ -231,8 +231,11 @@ def _flattest(network: nn.Module, run: Callable[[nn.Module], Any]) -> dict[str, 
 
 def _tanh(layer: Gated, given: Any) -> list[tuple[str, float]]:
     """The share of flat values of each tanh of one layer, on a few rows and steps."""
-    x, state, lengths = given["x"][:ROWS, :STEPS], given.get("state"), given.get("lengths")
-    state = None if state is None else tree.rows(state, slice(ROWS))
+    # In mixed precision inputs are 16-bit; the weights, with which the layer is walked again, are not.
+    exact = next(layer.parameters()).dtype
+    x, state, lengths = given["x"][:ROWS, :STEPS].to(exact), given.get("state"), given.get("lengths")
+    if state is not None:
+        state = tree.map(lambda leaf: leaf[:ROWS].to(exact) if leaf.is_floating_point() else leaf[:ROWS], state)
     lengths = None if lengths is None else torch.as_tensor(lengths)[:ROWS].clamp(max=x.shape[1])
     kinds = [name for name, kind in squashed(layer).items() if kind == "tanh"]
     shares = saturation(layer, x, state, lengths) or {}
