@@ -212,3 +212,16 @@ def test_a_task_without_pictures_says_so(call, run: Path, tmp_path: Path) -> Non
         code, _, err = call(command, run, "--pictures", tmp_path / "pictures", stdin=stdin)
         assert (code, err.count("\n")) == (2, 1)
         assert "language_model has no pictures" in err
+
+
+@pytest.mark.filterwarnings("default::recurra.errors.DataWarning")
+def test_warnings_are_one_line(call, tmp_path: Path) -> None:
+    sentences = "Ann\tB-PER\nsaw\tO\nBen\tI-PER\n\n" * 6
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.conll").write_text(sentences)
+    small = ["fit.steps=2", "fit.evaluate_every=2", "fit.warmup=1", "model.hidden=4", "data.batch=4"]
+    sets = [part for value in small for part in ("--set", value)]
+    code, _, err = call("train", "tag", "--data", tmp_path, "--out", tmp_path / "run", "--quiet", *sets)
+    assert code == 0
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [["recurra", "warning"]] * 3
+    assert f"{tmp_path / 'train.conll'}, line 3: I-PER after O is not BIO; it and 5 others are read as" in err

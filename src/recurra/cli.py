@@ -4,9 +4,10 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from recurra import __version__, answering, composing, demonstration, diagnose_commands, doctor, reasons, recipe
 from recurra.data import sources
-from recurra.errors import ConfigError, RecurraError
+from recurra.errors import ConfigError, DataWarning, PerformanceWarning, RecurraError
 from recurra.heads.search import Sampling
 from recurra.run.fit import Position
 from recurra.run.folder import RunFolder
@@ -223,10 +224,17 @@ def top(
         raise typer.Exit
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    kind = "warning" if issubclass(category, DataWarning | PerformanceWarning) else category.__name__
+    print(f"recurra: {kind}: {message}", file=sys.stderr)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; errors that people can mend are one line and exit code 2."""
+    """Run the command line; errors that people can mend are one line and exit code 2, warnings are one line."""
     try:
-        code = app(args=arguments, standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = app(args=arguments, standalone_mode=False)
     except typer.TyperException as error:  # an option or command that does not exist, a value of the wrong type
         print(f"recurra: {error.format_message()}", file=sys.stderr)
         code = 2

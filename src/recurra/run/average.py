@@ -10,7 +10,7 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage:
-    """Exponential average of a network's parameters.
+    """Exponential average of a network's parameters, those that learn.
 
         a' = d a + (1 - d) w                d = min(decay, (1 + n) / (10 + n)) after n updates
 
@@ -18,14 +18,15 @@ class WeightAverage:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network, self.decay, self.updates = network, decay, 0
-        self.values = {name: value.detach().clone() for name, value in network.named_parameters()}
+        self.decay, self.updates = decay, 0
+        self.learning = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        self.values = {name: value.detach().clone() for name, value in self.learning.items()}
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights as they are now."""
         share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        now = [value.detach() for value in self.network.parameters()]
+        now = [value.detach() for value in self.learning.values()]
         torch._foreach_lerp_(list(self.values.values()), now, share)
         self.updates += 1
 
@@ -40,7 +41,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        for name, value in self.network.named_parameters():
+        for name, value in self.learning.items():
             kept = value.detach().clone()
             value.copy_(self.values[name])
             self.values[name].copy_(kept)

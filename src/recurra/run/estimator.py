@@ -1,5 +1,7 @@
 """The face that every task shows: fit, evaluate, save, load, as scikit-learn's estimators do."""
 
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -35,6 +37,12 @@ class Estimator(Trainable, ABC):
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
         self.trained: nn.Module | None = None
+        self.quiet = False
+
+    def say(self, *notes: str) -> None:
+        """Tell people on standard error what was decided on the way; nothing after ``fit(quiet=True)``."""
+        for note in () if self.quiet else notes:
+            print(f"recurra: {note}", file=sys.stderr)
 
     @abstractmethod
     def data(self) -> Data:
@@ -105,10 +113,12 @@ class Estimator(Trainable, ABC):
     ) -> Position:
         """Train into the run folder ``out`` and keep the best network; stop with Ctrl-C, go on with ``resume``.
 
+        ``quiet`` shows no progress and no notes on the data.
         Raises RunError if the folder is in use, DataError if the data cannot be, TrainingError if the loss is not
         finite. Returns where training stands; ``finished`` is false after Ctrl-C.
         """
         folder, fit = RunFolder(out), fit or Fit()
+        self.quiet = quiet or int(os.environ.get("RANK", "0")) > 0
         folder.require() if resume else folder.check_free(overwrite)
         trainer = Trainer(self, folder, fit, quiet)
         data = self.data()

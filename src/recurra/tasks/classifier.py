@@ -5,8 +5,6 @@
 A task that reads something says how: `recurra.tasks.classify` reads text, `classify_series` sequences of numbers.
 """
 
-import os
-import sys
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -161,7 +159,6 @@ class Classifier(Estimator):
         self.labels: list[str] = []
         self.weights: Tensor | None = None
         self.temperature = 1.0
-        self.quiet = False
 
     @abstractmethod
     def rows(self) -> Parts:
@@ -187,11 +184,6 @@ class Classifier(Estimator):
         """A batch of training inputs with noise."""
         return x
 
-    def say(self, *notes: str) -> None:
-        """Tell people what was decided; nothing after ``fit(quiet=True)``."""
-        for note in () if self.quiet else notes:
-            print(f"recurra: {note}", file=sys.stderr)
-
     def fit(
         self,
         out: str | Path,
@@ -200,11 +192,10 @@ class Classifier(Estimator):
         overwrite: bool = False,
         quiet: bool = False,
     ) -> Position:
-        """Train as every task does (`Estimator.fit`); ``quiet`` also keeps the notes on the data to itself.
+        """Train as every task does (`Estimator.fit`).
 
         A resumed run goes on with its own labels and vocabulary, whatever became of the data since.
         """
-        self.quiet = quiet or int(os.environ.get("RANK", "0")) > 0
         if resume:
             folder = RunFolder(out)
             folder.require()

@@ -7,7 +7,6 @@ Ma and Hovy 2016), with the states of character language models if there are any
 """
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -304,7 +303,7 @@ class Tagger(Estimator):
         needed = {plain(token) for part in parts for sentence in part for token in sentence.tokens}
         self.vectors = read_vectors(config.vectors, needed, self.config.model.words, config.vectors_keep)
         told = f"{config.vectors}: {self.vectors.share:.1%} of {len(needed)} kinds of word have a vector"
-        print(told, file=sys.stderr)
+        self.say(told)
         return [word for word in self.vectors.words if word == plain(word)]
 
     def _check_causal(self) -> None:

@@ -68,6 +68,7 @@ class Translator(Estimator):
             self.tokens = SentenceTokens(TOKENS[config.tokens].learn(text, config.size))
         self.notes = {f"the {part} part is": name for part, name in parts.files.items()}
         train = self._batches(self._trainable(parts.train), shuffled=True)
+        self.say(*(f"{what}: {value}" for what, value in self.notes.items()))
         return Data(train, self._batches(self._rows(parts.valid)), self._batches(self._rows(parts.test)))
 
     def _trainable(self, pairs: list[SentencePair]) -> list[Row]:
