@@ -224,7 +224,7 @@ def top(
         raise typer.Exit
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     kind = "warning" if issubclass(category, DataWarning | PerformanceWarning) else category.__name__
     print(f"recurra: {kind}: {message}", file=sys.stderr)
 

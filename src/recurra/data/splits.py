@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import DataError
 
-__all__ = ["PARTS", "Parts", "check_shares", "fill_parts", "find_parts", "stratified"]
+__all__ = ["PARTS", "Parts", "fill_parts", "find_parts", "stratified"]
 
 PARTS = ("train", "valid", "test")
 NAMES = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test"}
@@ -25,14 +25,6 @@ class Parts:
     valid: list[Any]
     test: list[Any]
     notes: tuple[str, ...] = ()
-
-
-def check_shares(name: str, shares: Sequence[float]) -> None:
-    """Raise ConfigError unless ``shares`` are those of training, validation and test."""
-    if len(shares) != 3 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ConfigError(
-            f"{name}: expected three shares that add up to 1 such as [0.8, 0.1, 0.1], got {list(shares)}"
-        )
 
 
 def find_parts(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:

@@ -32,7 +32,6 @@ from recurra.layers import (
     LAYERS,
     Bidirectional,
     Dropout,
-    Gated,
     Recurrent,
     RecurrentDropout,
     Stack,
@@ -42,6 +41,7 @@ from recurra.run.estimator import Estimator
 from recurra.run.fit import Fit, Position
 from recurra.run.folder import RunFolder
 from recurra.run.protocol import Batches, Data
+from recurra.tasks.checks import check_layer, check_least, check_shares
 from recurra.tasks.classifier_network import together
 from recurra.tasks.classifier_stream import ClassifierStream
 from recurra.tasks.confusion_picture import draw_confusion
@@ -78,16 +78,9 @@ class ClassifierNet:
 
 def check_net(model: ClassifierNet) -> None:
     """Raise ConfigError if a value of the table [model] cannot be."""
-    if model.layer not in LAYERS:
-        raise ConfigError(f"model.layer: unknown layer {model.layer!r}{suggest(model.layer, list(LAYERS))}")
-    for name in ("hidden", "depth", "members"):
-        if getattr(model, name) < 1:
-            raise ConfigError(f"model.{name}: expected at least 1, got {getattr(model, name)}")
-    for name in ("dropout", "variational_dropout", "recurrent_dropout", "label_smoothing"):
-        if not 0 <= getattr(model, name) < 1:
-            raise ConfigError(f"model.{name}: expected a share from 0 to below 1, got {getattr(model, name)}")
-    if model.recurrent_dropout and not issubclass(LAYERS[model.layer], Gated):
-        raise ConfigError(f"model.recurrent_dropout: {model.layer} has no product to drop from; expected 0")
+    check_layer(model.layer, model.recurrent_dropout)
+    check_least("model", model, 1, "hidden", "depth", "members")
+    check_shares("model", model, "dropout", "variational_dropout", "recurrent_dropout", "label_smoothing")
     try:
         pooling(model.pooling, 1)
     except ConfigError as error:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from recurra import files
 from recurra.config import key, suggest
 from recurra.data.labelled import FORMATS, Example, Layout, read_labelled, read_parts
-from recurra.data.splits import Parts, check_shares
+from recurra.data.splits import Parts
 from recurra.data.subwords import Subwords
 from recurra.data.text import TOKENS, BytePairs, Listed, Tokens
 from recurra.data.words import PlainWords, unspaced
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.layers import Recurrent
+from recurra.tasks.checks import check_least, check_shares, check_split, restore_tokens
 from recurra.tasks.classifier import Classifier, ClassifierNet, check_net, make_layers, place_of
 from recurra.tasks.classifier_network import ClassifierNetwork, make_network
 from recurra.tasks.heat_map import HeatMap, html_page
@@ -92,29 +93,21 @@ class TextClassifierConfig:
 def _check_data(data: TextData) -> None:
     if data.format not in FORMATS:
         raise ConfigError(f"data.format: expected one of {', '.join(FORMATS)}, got {data.format!r}")
-    check_shares("data.split", data.split)
-    for name, least in (("batch", 1), ("least", 1), ("longest", 0), ("size", 0)):
-        if getattr(data, name) < least:
-            raise ConfigError(f"data.{name}: expected at least {least}, got {getattr(data, name)}")
+    check_split(data.split)
+    check_least("data", data, 1, "batch", "least")
+    check_least("data", data, 0, "longest", "size")
     if data.size == 1:
         raise ConfigError("data.size: expected 0 (no limit) or at least 2 kinds of token, got 1")
-    if not 0 <= data.word_dropout < 1:
-        raise ConfigError(f"data.word_dropout: expected a share from 0 to below 1, got {data.word_dropout}")
+    check_shares("data", data, "word_dropout")
 
 
 def _check_model(model: TextNet) -> None:
-    if model.embedding < 1:
-        raise ConfigError(f"model.embedding: expected at least 1, got {model.embedding}")
+    check_least("model", model, 1, "embedding", "slower")
     if model.subwords < 0:
         raise ConfigError(f"model.subwords: expected 0 (none) or a number of vectors, got {model.subwords}")
-    if not 0 <= model.embedding_dropout < 1:
-        raise ConfigError(
-            f"model.embedding_dropout: expected a share from 0 to below 1, got {model.embedding_dropout}"
-        )
+    check_shares("model", model, "embedding_dropout")
     if not 0 <= model.thaw <= 1:
         raise ConfigError(f"model.thaw: expected a share from 0 to 1, got {model.thaw}")
-    if not model.slower >= 1:
-        raise ConfigError(f"model.slower: expected at least 1, got {model.slower}")
     if model.init_from_backwards and not model.init_from:
         raise ConfigError("model.init_from_backwards: expected model.init_from too, the one that reads ahead")
     if model.init_from and model.bidirectional != bool(model.init_from_backwards):
@@ -271,16 +264,7 @@ class TextClassifier(Classifier):
 
     def relearn(self, values: dict[str, Any]) -> None:
         super().relearn(values)
-        table = values.get("tokens")
-        kind = table.get("kind") if isinstance(table, dict) else None
-        if kind not in KINDS or not isinstance(table, dict):
-            raise RunError(f"the vocabulary is of unknown kind {kind!r}; expected one of {', '.join(KINDS)}")
-        try:
-            self.tokens = KINDS[kind].from_dict(table)
-        except ConfigError:
-            raise
-        except Exception as error:  # the tokenizers library raises plain Exceptions
-            raise RunError(f"the vocabulary of kind {kind} is broken: {type(error).__name__} {error}") from error
+        self.tokens = restore_tokens(values.get("tokens"), KINDS)
 
     def _tokens(self) -> Tokens:
         if self.tokens is None:

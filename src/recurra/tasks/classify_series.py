@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from recurra.config import key
 from recurra.data.series import Scale, Series, parse_series, read_series, read_series_parts
-from recurra.data.splits import Parts, check_shares
+from recurra.data.splits import Parts
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
+from recurra.tasks.checks import check_least, check_split
 from recurra.tasks.classifier import Classifier, ClassifierNet, check_net, make_layers, place_of
 from recurra.tasks.classifier_network import ClassifierNetwork, make_network
 from recurra.tasks.series_picture import draw_series
@@ -52,9 +53,8 @@ class SequenceClassifierConfig:
 
     def __post_init__(self) -> None:
         check_net(self.model)
-        check_shares("data.split", self.data.split)
-        if self.data.batch < 1:
-            raise ConfigError(f"data.batch: expected at least 1, got {self.data.batch}")
+        check_split(self.data.split)
+        check_least("data", self.data, 1, "batch")
         if not self.data.noise >= 0:
             raise ConfigError(f"data.noise: expected 0 or more, got {self.data.noise}")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
 from recurra import tree
-from recurra.config import key, suggest
+from recurra.config import key
 from recurra.data.sources import SOURCES, get
 from recurra.data.text import TOKENS, Tokens, read_text, split_text
 from recurra.data.windows import Window, Windows
@@ -27,6 +27,7 @@ from recurra.layers import LAYERS, Dropout, Recurrent, Stack
 from recurra.run import checkpoint
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
+from recurra.tasks.checks import check_layer, check_least, restore_tokens
 from recurra.tasks.text_stream import TextStream
 
 __all__ = ["LanguageData", "LanguageModel", "LanguageModelConfig", "LanguageNet", "LanguageNetwork"]
@@ -71,18 +72,13 @@ class LanguageModelConfig:
 
 
 def _check_config(data: LanguageData, model: LanguageNet) -> None:
-    if model.layer not in LAYERS:
-        raise ConfigError(f"model.layer: unknown layer {model.layer!r}{suggest(model.layer, list(LAYERS))}")
-    for name, value in (("model.hidden", model.hidden), ("model.depth", model.depth)):
-        if value < 1:
-            raise ConfigError(f"{name}: expected at least 1, got {value}")
+    check_layer(model.layer)
+    check_least("model", model, 1, "hidden", "depth")
+    check_least("data", data, 1, "batch", "window")
     if data.size < 0 or data.size == 1:
         raise ConfigError(f"data.size: expected 0 (no limit) or at least 2 kinds of token, got {data.size}")
     if not 0 <= data.forget <= 1:
         raise ConfigError(f"data.forget: expected a share from 0 to 1, got {data.forget}")
-    for name, value in (("data.batch", data.batch), ("data.window", data.window)):
-        if value < 1:
-            raise ConfigError(f"{name}: expected at least 1, got {value}")
     if model.tied and model.embedding not in (0, model.hidden):
         raise ConfigError(
             f"model.embedding: tied weights need an embedding of {model.hidden} as hidden, got {model.embedding}; "
@@ -260,15 +256,7 @@ class LanguageModel(Estimator):
         return self._tokens().to_dict()
 
     def relearn(self, values: dict[str, Any]) -> None:
-        kind = values.get("kind")
-        if kind not in TOKENS:
-            raise RunError(f"the vocabulary is of unknown kind {kind!r}; expected one of {', '.join(TOKENS)}")
-        try:
-            self.tokens = TOKENS[kind].from_dict(values)
-        except ConfigError:
-            raise
-        except Exception as error:  # the tokenizers library raises plain Exceptions
-            raise RunError(f"the vocabulary of kind {kind} is broken: {type(error).__name__} {error}") from error
+        self.tokens = restore_tokens(values, TOKENS)
 
     def _held_out(self, text: str, name: str) -> Windows:
         """Every token of a held-out text once, in few rows so that little context is lost at their beginnings."""

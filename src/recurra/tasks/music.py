@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from recurra import lengths as ragged
-from recurra.config import key, suggest
+from recurra.config import key
 from recurra.data.midi import KEYS, LOWEST, note_name, read_midi
 from recurra.data.rolls import Rolls, read_roll, read_rolls, roll_batches
 from recurra.errors import ConfigError, RunError
 from recurra.heads.notes import NADE, IndependentNotes, NoteHead
 from recurra.kernels import dispatch
-from recurra.layers import LAYERS, Dropout, Gated, Recurrent, RecurrentDropout, Stack
+from recurra.layers import LAYERS, Dropout, Recurrent, RecurrentDropout, Stack
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
+from recurra.tasks.checks import check_layer, check_least, check_shares, check_split
 from recurra.tasks.music_stream import MusicStream
 
 __all__ = ["MusicConfig", "MusicData", "MusicModel", "MusicNet", "MusicNetwork"]
@@ -64,25 +65,15 @@ class MusicConfig:
 
 
 def _check_config(data: MusicData, model: MusicNet) -> None:
-    if model.layer not in LAYERS:
-        raise ConfigError(f"model.layer: unknown layer {model.layer!r}{suggest(model.layer, list(LAYERS))}")
-    for name in ("hidden", "depth", "units"):
-        if getattr(model, name) < 1:
-            raise ConfigError(f"model.{name}: expected at least 1, got {getattr(model, name)}")
-    for name in ("batch", "pool"):
-        if getattr(data, name) < 1:
-            raise ConfigError(f"data.{name}: expected at least 1, got {getattr(data, name)}")
-    for name in ("dropout", "recurrent_dropout", "note_dropout"):
-        if not 0 <= getattr(model, name) < 1:
-            raise ConfigError(f"model.{name}: expected a share from 0 to below 1, got {getattr(model, name)}")
-    if model.recurrent_dropout and not issubclass(LAYERS[model.layer], Gated):
-        raise ConfigError(f"model.recurrent_dropout: {model.layer} has no product to drop from; expected 0")
+    check_layer(model.layer, model.recurrent_dropout)
+    check_least("model", model, 1, "hidden", "depth", "units")
+    check_least("data", data, 1, "batch", "pool")
+    check_shares("model", model, "dropout", "recurrent_dropout", "note_dropout")
+    check_split(data.split)
     if not 0 <= data.transpose < KEYS:
         raise ConfigError(f"data.transpose: expected 0 to {KEYS - 1} semitones, got {data.transpose}")
     if not data.step > 0:
         raise ConfigError(f"data.step: expected a positive number of beats, got {data.step}")
-    if len(data.split) != 3 or min(data.split) <= 0:
-        raise ConfigError(f"data.split: expected three shares such as [0.6, 0.2, 0.2], got {list(data.split)}")
 
 
 class MusicNetwork(nn.Module):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from recurra.config import key, suggest
+from recurra.config import key
 from recurra.errors import ConfigError
-from recurra.layers import LAYERS, Gated
+from recurra.tasks.checks import check_layer, check_least, check_shares, check_split
 
 __all__ = ["TagConfig", "TagData", "TagNet"]
 
@@ -75,9 +75,9 @@ class TagConfig:
 
 
 def _check_data(data: TagData) -> None:
-    for name, least in (("batch", 1), ("pool", 1), ("word", 0), ("vectors_keep", 0)):
-        if getattr(data, name) < least:
-            raise ConfigError(f"data.{name}: expected at least {least}, got {getattr(data, name)}")
+    check_least("data", data, 1, "batch", "pool")
+    check_least("data", data, 0, "word", "vectors_keep", "unknown")
+    check_split(data.split)
     files = [name for name in ("train", "valid", "test") if getattr(data, name)]
     if files and (data.path or len(files) < 3):
         raise ConfigError(
@@ -86,28 +86,17 @@ def _check_data(data: TagData) -> None:
         )
     if data.tag < -1:
         raise ConfigError(f"data.tag: expected a column from 0, or -1 for the last, got {data.tag}")
-    if not data.unknown >= 0:
-        raise ConfigError(f"data.unknown: expected 0 or more, got {data.unknown}")
-    if len(data.split) != 3 or min(data.split) <= 0:
-        raise ConfigError(f"data.split: expected three shares such as [0.8, 0.1, 0.1], got {list(data.split)}")
     if data.vectors_keep and not data.vectors:
         raise ConfigError("data.vectors_keep: expected a file in data.vectors to keep words of")
 
 
 def _check_model(model: TagNet) -> None:
-    if model.layer not in LAYERS:
-        raise ConfigError(f"model.layer: unknown layer {model.layer!r}{suggest(model.layer, list(LAYERS))}")
-    for name in ("hidden", "depth", "character_size", "character_features"):
-        if getattr(model, name) < 1:
-            raise ConfigError(f"model.{name}: expected at least 1, got {getattr(model, name)}")
+    check_layer(model.layer, model.recurrent_dropout)
+    check_least("model", model, 1, "hidden", "depth", "character_size", "character_features")
     for name in ("words", "shapes", "pairs", "projection"):
         if getattr(model, name) < 0:
             raise ConfigError(f"model.{name}: expected a size, or 0 for none, got {getattr(model, name)}")
-    for name in ("dropout", "recurrent_dropout"):
-        if not 0 <= getattr(model, name) < 1:
-            raise ConfigError(f"model.{name}: expected a share from 0 to below 1, got {getattr(model, name)}")
-    if model.recurrent_dropout and not issubclass(LAYERS[model.layer], Gated):
-        raise ConfigError(f"model.recurrent_dropout: {model.layer} has no product to drop from; expected 0")
+    check_shares("model", model, "dropout", "recurrent_dropout")
     if not (model.words or model.shapes or model.pairs or model.language_models) and model.characters == "none":
         raise ConfigError("model: a token has no features; set model.words, model.characters or another of them")
     if (model.projection or model.language_layers == "mix") and not model.language_models:

@@ -21,13 +21,14 @@ from recurra.data.batches import RowBatches
 from recurra.data.parallel import SentencePair, read_parallel, read_part
 from recurra.data.sources import SOURCES, get
 from recurra.data.text import TOKENS
-from recurra.errors import ConfigError, DataError, RunError
+from recurra.errors import DataError, RunError
 from recurra.heads.attention import overlap
 from recurra.heads.search import Found
 from recurra.kernels import dispatch
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
 from recurra.tasks.attention_picture import draw_attention
+from recurra.tasks.checks import restore_tokens
 from recurra.tasks.translation_config import SearchConfig, TranslationConfig
 from recurra.tasks.translation_network import Sentences, TranslationNetwork, network_of
 from recurra.tasks.translation_score import score, signatures
@@ -216,15 +217,7 @@ class Translator(Estimator):
         return self._tokens().tokens.to_dict()
 
     def relearn(self, values: dict[str, Any]) -> None:
-        kind = values.get("kind")
-        if kind not in TOKENS:
-            raise RunError(f"the vocabulary is of unknown kind {kind!r}; expected one of {', '.join(TOKENS)}")
-        try:
-            self.tokens = SentenceTokens(TOKENS[kind].from_dict(values))
-        except ConfigError:
-            raise
-        except Exception as error:  # the tokenizers library raises plain Exceptions
-            raise RunError(f"the vocabulary of kind {kind} is broken: {type(error).__name__} {error}") from error
+        self.tokens = SentenceTokens(restore_tokens(values, TOKENS))
 
     def _tokens(self) -> SentenceTokens:
         if self.tokens is None:

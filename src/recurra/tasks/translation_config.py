@@ -6,7 +6,7 @@ from typing import Literal
 from recurra.config import key, suggest
 from recurra.errors import ConfigError
 from recurra.heads.attention import ATTENTIONS
-from recurra.layers import LAYERS, Gated
+from recurra.tasks.checks import check_layer, check_least, check_shares, check_split
 
 __all__ = ["Loss", "Score", "SearchConfig", "TranslationConfig", "TranslationData", "TranslationNet"]
 
@@ -98,18 +98,8 @@ class TranslationConfig:
         _check_data(self.data)
         _check_model(self.model)
         _check_search(self.search)
-        _share("loss.smoothing", self.loss.smoothing)
-        _least("loss.coverage", self.loss.coverage, 0)
-
-
-def _least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ConfigError(f"{name}: expected at least {least}, got {value}")
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ConfigError(f"{name}: expected a share from 0 to below 1, got {value}")
+        check_shares("loss", self.loss, "smoothing")
+        check_least("loss", self.loss, 0, "coverage")
 
 
 def _check_data(data: TranslationData) -> None:
@@ -118,25 +108,18 @@ def _check_data(data: TranslationData) -> None:
             "data.source, data.target: expected two different languages such as 'en' and 'de', got "
             f"{data.source!r} and {data.target!r}"
         )
-    if len(data.split) != 3 or min(data.split) <= 0:
-        raise ConfigError(f"data.split: expected three shares such as [0.9, 0.05, 0.05], got {list(data.split)}")
+    check_split(data.split)
     if data.size < 0 or data.size == 1:
         raise ConfigError(f"data.size: expected 0 (no limit) or at least 2 kinds of token, got {data.size}")
-    for name in ("batch", "pool", "longest"):
-        _least(f"data.{name}", getattr(data, name), 1)
+    check_least("data", data, 1, "batch", "pool", "longest")
 
 
 def _check_model(model: TranslationNet) -> None:
-    if model.layer not in LAYERS:
-        raise ConfigError(f"model.layer: unknown layer {model.layer!r}{suggest(model.layer, list(LAYERS))}")
-    for name in ("embedding", "hidden", "encoder_depth", "decoder_depth"):
-        _least(f"model.{name}", getattr(model, name), 1)
+    check_layer(model.layer, model.recurrent_dropout)
+    check_least("model", model, 1, "embedding", "hidden", "encoder_depth", "decoder_depth")
     if model.hidden % 2:
         raise ConfigError(f"model.hidden: expected an even number, half for each direction, got {model.hidden}")
-    for name in ("dropout", "word_dropout", "recurrent_dropout"):
-        _share(f"model.{name}", getattr(model, name))
-    if model.recurrent_dropout and not issubclass(LAYERS[model.layer], Gated):
-        raise ConfigError(f"model.recurrent_dropout: {model.layer} has no product to drop from; expected 0")
+    check_shares("model", model, "dropout", "word_dropout", "recurrent_dropout")
     if model.attention not in ATTENTIONS:
         raise ConfigError(
             f"model.attention: unknown kind {model.attention!r}{suggest(model.attention, list(ATTENTIONS))}"
@@ -144,9 +127,7 @@ def _check_model(model: TranslationNet) -> None:
 
 
 def _check_search(search: SearchConfig) -> None:
-    for name in ("beam", "n_best", "batch"):
-        _least(f"search.{name}", getattr(search, name), 1)
-    for name in ("length_penalty", "coverage_penalty", "longest"):
-        _least(f"search.{name}", getattr(search, name), 0)
+    check_least("search", search, 1, "beam", "n_best", "batch")
+    check_least("search", search, 0, "length_penalty", "coverage_penalty", "longest")
     if search.n_best > search.beam:
         raise ConfigError(f"search.n_best: expected at most search.beam = {search.beam}, got {search.n_best}")
