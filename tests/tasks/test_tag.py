@@ -429,7 +429,7 @@ def test_mistakes_in_data(folder: Path, tmp_path: Path) -> None:
         Tagger(TagConfig(TagData(path=str(folder)))).data()
     (tmp_path / "o.conll").write_text("a O\n\nb O\n\nc O\n")
     with pytest.raises(DataError, match="the training part has no entity"):
-        Tagger(TagConfig(TagData(path=str(tmp_path / "o.conll"), split=(1.0, 1.0, 1.0)))).data()
+        Tagger(TagConfig(TagData(path=str(tmp_path / "o.conll"), split=(0.4, 0.3, 0.3)))).data()
     with pytest.raises(DataError, match="at least a sentence for each part, got 3"):
         Tagger(TagConfig(TagData(path=str(tmp_path / "o.conll")))).data()
 
