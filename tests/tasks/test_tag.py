@@ -447,7 +447,7 @@ def test_mistakes_in_data(folder: Path, tmp_path: Path) -> None:
         (lambda: TagConfig(TagData(batch=0)), "data.batch: expected at least 1, got 0"),
         (lambda: TagConfig(TagData(train="a")), "expected data.train, data.valid and data.test together"),
         (lambda: TagConfig(TagData(tag=-2)), "data.tag: expected a column from 0, or -1"),
-        (lambda: TagConfig(TagData(unknown=-1.0)), "data.unknown: expected 0 or more"),
+        (lambda: TagConfig(TagData(unknown=-1.0)), "data.unknown: expected at least 0"),
         (lambda: TagConfig(TagData(split=(1.0, 0.0))), "data.split: expected three shares"),
         (lambda: TagConfig(TagData(vectors_keep=3)), "data.vectors_keep: expected a file in data.vectors"),
     ],
