@@ -5,7 +5,6 @@ calls some ten operations for each step of a batch.
 """
 
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from recurra.errors import BuildError
 from recurra.kernels.cpu import build, native, openmp
+from recurra.kernels.cpu.emit import joined
 from recurra.kernels.cpu.fused import watched
 from recurra.kernels.cpu.memory import empty
 from recurra.kernels.crf import CRFCall, Posterior, define_likelihood
@@ -36,14 +36,7 @@ _POINTERS = (
 @lru_cache(maxsize=3)
 def _kernel(name: str) -> native.Function:
     """A function of crf.cpp, as ``struct Call`` there."""
-    folder = files("recurra.kernels.cpu")
-    lines = [
-        line
-        for header in ("math.h", "product.h", "team.h", "crf.cpp")
-        for line in (folder / header).read_text(encoding="utf-8").splitlines()
-        if not line.startswith(('#include "', "#pragma once"))
-    ]
-    library = build.load("\n".join(lines) + "\n")
+    library = build.load(joined("math.h", "product.h", "team.h", "crf.h", "crf.cpp") + "\n")
     library.use_openmp(*openmp.addresses())
     return native.Function(library, name, dict.fromkeys(f"{_NUMBERS} {_POINTERS}".split(), 0))
 

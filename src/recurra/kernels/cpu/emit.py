@@ -5,7 +5,7 @@ from importlib.resources import files
 from recurra.kernels.equation import Equation, Graph, Operation, Value
 from recurra.kernels.saving import Saved, save
 
-__all__ = ["products", "source"]
+__all__ = ["joined", "products", "source"]
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARE = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
@@ -29,16 +29,16 @@ extern "C" void backward(const Call* call) { Loop<Cell>::backward(*call); }
 
 def source(equation: Equation, name: str, normalized: bool) -> str:
     """The whole C++ file for a cell called ``name``: the headers, the cell, and two functions to call."""
-    shared = _headers("math.h", "product.h", "team.h", "call.h", "recurrence.h")
+    shared = joined("math.h", "product.h", "team.h", "call.h", "recurrence.h")
     return f"{shared}\n{cell(equation, name, normalized)}{_FUNCTIONS}"
 
 
 def products() -> str:
     """The C++ file of the products over all time steps, the same for every cell."""
-    return _headers("math.h", "product.h", "team.h", "products.cpp")
+    return joined("math.h", "product.h", "team.h", "products.cpp")
 
 
-def _headers(*names: str) -> str:
+def joined(*names: str) -> str:
     """Files joined in order, without the lines by which they include each other."""
     folder = files("recurra.kernels.cpu")
     lines = [line for name in names for line in (folder / name).read_text(encoding="utf-8").splitlines()]

@@ -6,7 +6,6 @@ first state.
 """
 
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from recurra.errors import BuildError
 from recurra.kernels.cpu import build, native, openmp
+from recurra.kernels.cpu.emit import joined
 from recurra.kernels.cpu.fused import watched
 from recurra.kernels.cpu.memory import empty
 from recurra.kernels.scan import ScanCall, double, gradients
@@ -32,14 +32,7 @@ _POINTERS = "lengths a b first h last dh dlast da db dfirst"
 @lru_cache(maxsize=2)
 def _kernel(name: str) -> native.Function:
     """A function of scan.cpp, as ``struct Call`` there."""
-    folder = files("recurra.kernels.cpu")
-    lines = [
-        line
-        for header in ("math.h", "product.h", "team.h", "scan.cpp")
-        for line in (folder / header).read_text(encoding="utf-8").splitlines()
-        if not line.startswith(('#include "', "#pragma once"))
-    ]
-    library = build.load("\n".join(lines) + "\n")
+    library = build.load(joined("math.h", "product.h", "team.h", "scan.cpp") + "\n")
     library.use_openmp(*openmp.addresses())
     return native.Function(library, name, dict.fromkeys(f"{_NUMBERS} {_POINTERS}".split(), 0))
 
