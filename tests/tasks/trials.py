@@ -100,7 +100,8 @@ def classified_by_stream(model: Any, raw: str) -> dict[str, Any]:
     for piece in raw.split(" ") if model.name == "classify" else parse_series(raw):
         named = stream.push(piece)
     best = max(named, key=lambda label: named[label])
-    return {"text": raw, "label": best, "probability": named[best], "probabilities": named}
+    shown = f"{best}\t{named[best]:.4f}"
+    return {"text": raw, "label": best, "probability": named[best], "probabilities": named, "shown": shown}
 
 
 def classify_series(folder: Path) -> SequenceClassifier:

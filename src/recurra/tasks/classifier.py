@@ -298,7 +298,13 @@ class Classifier(Estimator):
         best = max(range(len(chances)), key=chances.__getitem__)
         named = dict(zip(self.labels, chances, strict=True))
         text = {"text": raw} if isinstance(raw, str) else {}
-        return text | {"label": self.labels[best], "probability": chances[best], "probabilities": named}
+        shown = f"{self.labels[best]}\t{chances[best]:.4f}"
+        return text | {
+            "label": self.labels[best],
+            "probability": chances[best],
+            "probabilities": named,
+            "shown": shown,
+        }
 
     def stream(self, raw: Any = None) -> ClassifierStream:
         """A `ClassifierStream`: push what comes next, and it has the probabilities of all that came so far.
