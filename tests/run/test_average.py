@@ -89,6 +89,24 @@ def test_a_part_moves_only_while_it_has_a_pace_and_begins_where_it_was_put(tmp_p
     assert len(set(steps[7:])) == 5
 
 
+def test_a_run_that_is_resumed_before_its_first_checkpoint_begins_with_the_same_weights(tmp_path: Path) -> None:
+    class Stopped(Numbers):
+        def loss(self, network, batch, carry):
+            raise KeyboardInterrupt
+
+    class Watched(Numbers):
+        seen: list[float] = []  # noqa: RUF012
+
+        def loss(self, network, batch, carry):
+            self.seen.append(network[1].weight.item())
+            return super().loss(network, batch, carry)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", Stopped())
+    train(tmp_path / "run", Watched(), resume=True)
+    assert Watched.seen[0] == 7.0
+
+
 class Rising(Numbers):
     """Every validation is better than the last one."""
 

@@ -141,7 +141,7 @@ class Trainer:
         """Train; ``resume`` goes on from the newest checkpoint of the folder."""
         torch.manual_seed(self.config.seed)
         own = self.task.network()
-        if not resume:
+        if not resume or checkpoint.newest(self.folder.checkpoints) is None:  # nothing was saved: it begins again
             self.task.begin(own)
         groups = [group for part in self.task.parts(own).items() for group in _groups(*part, self.config)]
         optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)

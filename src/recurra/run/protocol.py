@@ -50,7 +50,7 @@ class Trainable(Protocol):
         """Named numbers, the watched one first; lower is better, or higher with ``maximize``."""
 
     def begin(self, network: nn.Module) -> None:
-        """Put pretrained weights into a new network; called once, before the first step of a new run."""
+        """Put pretrained weights into a new network; called before the first step, not after a checkpoint."""
         return
 
     def parts(self, network: nn.Module) -> dict[str, list[nn.Parameter]]:
