@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import recurra
 from benchmarks.peers import plain_crf, torch_layers
 from benchmarks.steps import Named
-from recurra.tasks.tag_network import CharacterCNN, TagNetwork
+from recurra.tasks.tag_features import CharacterCNN
+from recurra.tasks.tag_network import TagNetwork
 from recurra.tasks.tag_vocabulary import TagBatch
 
 __all__ = ["PlainBatch", "PlainTagger", "of", "plain_batch"]
@@ -54,14 +55,15 @@ class PlainTagger(nn.Module):
 
     def __init__(self, network: TagNetwork, packed: bool) -> None:
         super().__init__()
-        assert network.words is not None
-        self.words = nn.Embedding.from_pretrained(network.words.weight.detach().clone(), freeze=False)
-        self.characters = None if network.characters is None else _convolution(network.characters)
-        layer = recurra.to_torch(network.layers[1])
+        (member,) = network.members
+        assert member.words is not None
+        self.words = nn.Embedding.from_pretrained(member.words.weight.detach().clone(), freeze=False)
+        self.characters = None if member.characters is None else _convolution(member.characters)
+        layer = recurra.to_torch(member.layers[1])
         self.lstm = layer if packed else None
         self.directions = nn.ModuleList([] if packed else [_one(layer, ""), _one(layer, "_reverse")])
-        self.output = nn.Linear(network.output.in_features, network.output.out_features)
-        self.output.load_state_dict(network.output.state_dict())
+        self.output = nn.Linear(member.output.in_features, member.output.out_features)
+        self.output.load_state_dict(member.output.state_dict())
         self.head = plain_crf.of(network.head)
 
     def forward(self, batch: PlainBatch) -> Tensor:
@@ -98,6 +100,9 @@ class PlainTagger(nn.Module):
 
     def rename(self, found: Named) -> Named:
         """Gradients by the names that ours has."""
+        return {name if name.startswith("head") else f"all.0.{name}": g for name, g in self._named(found).items()}
+
+    def _named(self, found: Named) -> Named:
         ours = {name: value for name, value in found.items() if name.startswith(("words", "output", "head"))}
         if self.characters is not None:
             weight = found["characters.filters.weight"]

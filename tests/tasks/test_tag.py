@@ -16,7 +16,7 @@ from recurra.tasks import Tagger
 from recurra.tasks.entity_scores import EntityScores
 from recurra.tasks.tag import TagConfig, TagData, TagNet
 from recurra.tasks.tag_answers import confidences
-from recurra.tasks.tag_network import CharacterCNN, CharacterLSTM, LayerMix, Projection
+from recurra.tasks.tag_features import CharacterCNN, CharacterLSTM, LayerMix, Projection
 from recurra.tasks.tag_vocabulary import TagRows, TagVocabulary, neighbours, plain, shape
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")
@@ -331,7 +331,7 @@ def test_a_type_never_seen_in_training_counts_as_missed(folder: Path) -> None:
 @pytest.mark.parametrize("head", ["crf", "softmax"])
 @torch.no_grad()
 def test_a_stream_tells_what_the_tokens_so_far_say(head: str, tmp_path: Path) -> None:
-    tagger = untrained(replace(SMALL, bidirectional=False, pairs=3, head=head))
+    tagger = untrained(replace(SMALL, bidirectional=False, pairs=3, head=head, members=2))
     tokens = ("Anna", "Smith", "in", "New", "Rome")
     network, names = tagger.ready(), tagger.vocabulary.tags("BIOES")
     batch = batch_of(tagger, [Sentence(tokens, ("O",) * 5)])
@@ -399,7 +399,7 @@ def test_word_vectors_are_where_training_begins(folder: Path, capsys: pytest.Cap
     assert "15.4% of 13 kinds of word have a vector" in capsys.readouterr().err
     network = tagger.network()
     tagger.begin(network)
-    weight, numbers = network.words.weight, tagger.vocabulary.numbers["words"]
+    weight, numbers = network.members[0].words.weight, tagger.vocabulary.numbers["words"]
     anna, rome = weight[numbers["anna"]], weight[numbers["rome"]]
     assert torch.allclose(anna, rome.flip(0))
     assert torch.allclose(anna * 2, torch.tensor([2.0, 4.0, 6.0]) * anna[0])
@@ -415,6 +415,32 @@ def test_data_in_one_file_and_in_three(folder: Path) -> None:
     files = {part: str(folder / f"{part}.conll") for part in ("train", "valid", "test")}
     three = Tagger(TagConfig(TagData(**files), SMALL)).data()
     assert [len(part.rows) for part in (three.train, three.valid, three.test)] == [24, 6, 5]
+
+
+def test_a_tenth_of_both_parts_is_held_out(folder: Path) -> None:
+    data = Tagger(TagConfig(TagData(path=str(folder), held_out="tenth"), SMALL)).data()
+    apart = Tagger(TagConfig(TagData(path=str(folder)), SMALL)).data()
+    both = [sentence for part in (apart.train, apart.valid) for sentence in part.rows.sentences]
+    assert len(both) == 30
+    assert list(data.valid.rows.sentences) == [both[9], both[19], both[29]]
+    assert list(data.train.rows.sentences) == both[:9] + both[10:19] + both[20:29]
+    assert len(data.test.rows) == len(apart.test.rows)
+    write_conll(folder / "train.conll", sentences(3))
+    with pytest.raises(DataError, match="expected ten sentences for training and validation, got 9"):
+        Tagger(TagConfig(TagData(path=str(folder), held_out="tenth"), SMALL)).data()
+
+
+def test_members_answer_by_the_mean_of_their_scores(folder: Path) -> None:
+    """Two members that were trained as one of them would be, and a third network with their mean scores."""
+    tagger = untrained(replace(SMALL, members=2), folder)
+    network, batch = tagger.ready(), batch_of(tagger, sentences(5))
+    one, two = network.members
+    assert not one.words.weight.equal(two.words.weight)
+    torch.testing.assert_close(network.scores(batch), (one(batch) + two(batch)) / 2)
+    each = [network.head(member(batch), batch.tags, batch.lengths) for member in (one, two)]
+    torch.testing.assert_close(network(batch), (each[0] + each[1]) / 2)
+    tagger.save(folder / "copy")
+    assert Tagger.load(folder / "copy").predict("Anna") == tagger.predict("Anna")
 
 
 def test_mistakes_in_data(folder: Path, tmp_path: Path) -> None:
@@ -438,6 +464,7 @@ def test_mistakes_in_data(folder: Path, tmp_path: Path) -> None:
     ("make", "message"),
     [
         (lambda: TagConfig(model=TagNet(layer="lsmt")), "unknown layer 'lsmt'; did you mean 'lstm'"),
+        (lambda: TagConfig(model=TagNet(members=0)), "model.members: expected at least 1, got 0"),
         (lambda: TagConfig(model=TagNet(hidden=0)), "model.hidden: expected at least 1, got 0"),
         (lambda: TagConfig(model=TagNet(words=-1)), "model.words: expected a size, or 0 for none, got -1"),
         (lambda: TagConfig(model=TagNet(words=0, characters="none")), "a token has no features"),
@@ -473,7 +500,7 @@ def test_boldness_is_what_validation_likes_best(folder: Path) -> None:
     tagger = untrained(folder=folder)
     valid = tagger.data().valid
     with torch.no_grad():
-        tagger.trained.output.bias[0] += 6.0  # it says almost nothing
+        tagger.trained.members[0].output.bias[0] += 6.0  # it says almost nothing
     before = tagger.evaluate("valid")["f1"]
     tagger.finish(tagger.data())
     found = {}

@@ -92,15 +92,16 @@ class Tagger(Estimator):
             return
         assert isinstance(network, TagNetwork)
         numbers = self._vocabulary().numbers["words"]
-        if network.words is None or network.words.embedding_dim != self.vectors.values.shape[1]:
+        if self.config.model.words != self.vectors.values.shape[1]:
             raise ConfigError(
                 f"model.words: expected {self.vectors.values.shape[1]} as the vectors of {self.config.data.vectors}"
                 f", got {self.config.model.words}"
             )
-        scale = network.words.weight.std() / self.vectors.values.std()
         found = [(numbers[w], i) for i, w in enumerate(self.vectors.words) if w in numbers]
         places, rows = torch.tensor(found).T
-        network.words.weight[places] = self.vectors.values[rows] * scale
+        for table in [member.words for member in network.members if member.words is not None]:
+            scale = table.weight.std() / self.vectors.values.std()
+            table.weight[places] = self.vectors.values[rows] * scale
 
     def loss(self, network: nn.Module, batch: TagBatch, carry: Any) -> tuple[Tensor, int, Any]:
         """Sum of the nats of all sentences, and the number of their tokens; nothing is carried."""

@@ -19,6 +19,9 @@ class TagData:
     valid: str = key("", "instead of path: the column file for validation")
     test: str = key("", "instead of path: the column file for the test")
     split: tuple[float, ...] = key((0.8, 0.1, 0.1), "shares of a single file, in order")
+    held_out: Literal["valid", "tenth"] = key(
+        "valid", "to validate on: the validation part; or each tenth sentence of it and the training part together"
+    )
     units: Literal["words", "characters"] = key("words", "what a token is; characters for Chinese")
     word: int = key(0, "the column of the token, from 0")
     tag: int = key(-1, "the column of the tag, from 0; -1: the last")
@@ -57,6 +60,7 @@ class TagNet:
     scheme: Literal["BIO", "BIOES"] = key("BIOES", "the tags that the network learns, whatever the file has")
     dropout: float = key(0.5, "share of inputs and outputs of the layers dropped for a whole sentence")
     recurrent_dropout: float = key(0.0, "share of each layer's memory that it does not hear, for a whole sentence")
+    members: int = key(1, "networks that learn side by side and answer by the mean of their scores")
     language_models: tuple[str, ...] = key((), "runs of character language models whose states are features")
     language_layers: Literal["last", "mix"] = key("last", "their last layer, or a learned mix of all (ELMo)")
     projection: int = key(0, "their states are projected to so many features; 0: as they are")
@@ -92,7 +96,7 @@ def _check_data(data: TagData) -> None:
 
 def _check_model(model: TagNet) -> None:
     check_layer(model.layer, model.recurrent_dropout)
-    check_least("model", model, 1, "hidden", "depth", "character_size", "character_features")
+    check_least("model", model, 1, "hidden", "depth", "character_size", "character_features", "members")
     for name in ("words", "shapes", "pairs", "projection"):
         if getattr(model, name) < 0:
             raise ConfigError(f"model.{name}: expected a size, or 0 for none, got {getattr(model, name)}")

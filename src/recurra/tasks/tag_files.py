@@ -20,7 +20,21 @@ def columns_of(data: TagData) -> Columns:
 
 
 def read_parts(data: TagData) -> list[list[Sentence]]:
-    """The sentences for training, validation and test."""
+    """The sentences for training, validation and test.
+
+    With ``data.held_out = "tenth"`` each tenth sentence of the first two parts is for validation, the others for
+    training: more to learn from, where the validation part brings what the training part lacks.
+    """
+    parts = _given_parts(data)
+    if data.held_out == "valid":
+        return parts
+    both = parts[0] + parts[1]
+    if len(both) < 10:
+        raise DataError(f"data.held_out: expected ten sentences for training and validation, got {len(both)}")
+    return [[sentence for i, sentence in enumerate(both) if i % 10 != 9], both[9::10], parts[2]]
+
+
+def _given_parts(data: TagData) -> list[list[Sentence]]:
     columns = columns_of(data)
     if data.train:
         return [read_conll(path, columns) for path in (data.train, data.valid, data.test)]

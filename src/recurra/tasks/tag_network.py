@@ -4,122 +4,85 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, embedding, linear, pad
+from torch.nn.functional import cross_entropy, embedding, linear
 
 from recurra import lengths as ragged
 from recurra.heads.crf import CRF, allowed_for
-from recurra.layers import (
-    LAYERS,
-    LSTM,
-    Bidirectional,
-    Recurrent,
-    RecurrentDropout,
-    Stack,
-    VariationalDropout,
-)
+from recurra.layers import LAYERS, Bidirectional, Recurrent, RecurrentDropout, Stack, VariationalDropout
 from recurra.tasks.tag_config import TagNet
+from recurra.tasks.tag_features import CharacterCNN, CharacterLSTM, LayerMix, Projection, table
 from recurra.tasks.tag_vocabulary import TagBatch, TagVocabulary
 
-__all__ = ["CharacterCNN", "CharacterLSTM", "LayerMix", "Projection", "TagNetwork"]
+__all__ = ["TagMember", "TagNetwork"]
 
 
-class CharacterCNN(nn.Module):
-    """A word by its trigrams of characters: a convolution and its largest values (Ma and Hovy 2016).
+class TagMember(nn.Module):
+    """Features of tokens, recurrent layers, and scores of tags.
 
-        y_f = max over i of tanh(W_f [e(c_{i-1}), e(c_i), e(c_{i+1})] + b_f)
+        x_t = [words(w), shapes(s), characters(c), pairs(w_{t-1} w_t), pairs(w_t w_{t+1}), project(language models)]
+        y = layers(dropout(x))        scores_t = W y_t + b
 
-    characters (U, C), lengths (U,) -> (U, features)
+    `TagBatch` -> scores (B, T, K) of the K tags of each token. A feature of size 0 is left out; the pair with the
+    next token too, where the network is causal.
+
+    contextual  layers and size of the states of the language models
     """
 
-    def __init__(self, kinds: int, size: int, features: int) -> None:
+    def __init__(self, config: TagNet, vocabulary: TagVocabulary, contextual: tuple[int, int]) -> None:
         super().__init__()
-        self.embedding = table(kinds, size)
-        self.filters = nn.Linear(3 * size, features)
-        self.output_size = features
+        self.causal = not config.bidirectional
+        self.words = table(len(vocabulary.words), config.words) if config.words else None
+        self.shapes = table(len(vocabulary.shapes), config.shapes) if config.shapes else None
+        self.pairs = table(len(vocabulary.pairs), config.pairs) if config.pairs else None
+        make: Any = {"cnn": CharacterCNN, "lstm": CharacterLSTM, "none": None}[config.characters]
+        kinds = len(vocabulary.characters)
+        self.characters = make(kinds, config.character_size, config.character_features) if make else None
+        self.mix = LayerMix(contextual[0]) if config.language_layers == "mix" and contextual[0] else None
+        self.projection = Projection(contextual[1], config.projection) if config.projection else None
+        size = config.words + config.shapes + (self.characters.output_size if self.characters else 0)
+        size += config.pairs * (1 if self.causal else 2) + (config.projection or contextual[1])
+        self.layers = _stack(config, size)
+        (width,) = self.layers.output_shape or (config.hidden,)
+        self.output = nn.Linear(width, len(vocabulary.tags(config.scheme)))
 
-    def forward(self, characters: Tensor, lengths: Tensor) -> Tensor:
-        longest = characters.shape[1]
-        if not longest:
-            return self.filters.weight.new_zeros(len(characters), self.output_size)
-        # Only characters that are there, one product over all windows: on processors far faster than a convolution.
-        e, ends = self.embedding(characters[ragged.mask(lengths, longest, characters.device)]), lengths.cumsum(0)
-        y = pad(self.filters(_windows(e, ends, lengths)), (0, 0, 0, 1), value=-torch.inf)
-        steps = torch.arange(longest, device=characters.device)
-        place = (ends - lengths)[:, None] + torch.minimum(
-            steps, lengths[:, None] - 1
-        )  # past the end its last again
-        return embedding(place.where(lengths[:, None] > 0, len(e)), y).amax(1).tanh()
+    def forward(self, batch: TagBatch) -> Tensor:
+        y, _ = self.layers(self.features(batch), lengths=batch.lengths)
+        return self.output(y)
 
+    def features(self, batch: TagBatch) -> Tensor:
+        """x (B, T, F)."""
+        found = [own(n) for own, n in ((self.words, batch.words), (self.shapes, batch.shapes)) if own]
+        if self.characters is not None:
+            found.append(self.characters(batch.characters, batch.spelled))
+        parts = []
+        if found:  # gathered as an embedding is, whose gradient is summed faster than that of an index
+            parts.append(embedding(batch.place, torch.cat(found, 1)))
+        if self.pairs is not None:
+            pairs = self.pairs(batch.pairs)
+            parts += [pairs[:, :-1]] if self.causal else [pairs[:, :-1], pairs[:, 1:]]
+        if batch.contextual is not None:
+            parts.append(self._contextual(batch.contextual.to(self.output.weight.dtype)))
+        return torch.cat(parts, 2)
 
-def _windows(e: Tensor, ends: Tensor, lengths: Tensor) -> Tensor:
-    """Each character with its neighbours in the word, words one after another: e (N, E) -> (N, 3 E)."""
-    here, none = torch.arange(len(e), device=e.device), len(e)
-    there = lengths > 0
-    left = (here - 1).index_fill(0, (ends - lengths)[there], none)
-    right = (here + 1).index_fill(0, ends[there] - 1, none)
-    return embedding(torch.stack([left, here, right], 1), pad(e, (0, 0, 0, 1))).flatten(1)
+    def _contextual(self, states: Tensor) -> Tensor:
+        mixed = states[:, :, -1] if self.mix is None else self.mix(states)
+        return mixed if self.projection is None else self.projection(mixed)
 
-
-class CharacterLSTM(nn.Module):
-    """A word by what two LSTMs know after reading it, one from each end (Lample et al. 2016).
-
-    y = [h_C of the one ahead, h_1 of the one back]
-
-    characters (U, C), lengths (U,) -> (U, 2 * features)
-    """
-
-    def __init__(self, kinds: int, size: int, features: int) -> None:
-        super().__init__()
-        self.embedding = table(kinds, size)
-        self.layer = Bidirectional(LSTM(size, features), LSTM(size, features))
-        self.output_size = 2 * features
-
-    def forward(self, characters: Tensor, lengths: Tensor) -> Tensor:
-        _, (ahead, back) = self.layer(self.embedding(characters), lengths=lengths)
-        return torch.cat([ahead.h, back.h], 1)
-
-
-class LayerMix(nn.Module):
-    """The layers of a language model, mixed as the task likes (ELMo; Peters et al. 2018).
-
-    y = g * sum over l of softmax(w)_l x_l               x (B, T, L, D) -> y (B, T, D)
-    """
-
-    def __init__(self, layers: int) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(layers))
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.gain * torch.einsum("btld,l->btd", x, self.weights.softmax(0))
-
-
-class Projection(nn.Module):
-    """Fewer features of many inputs, at the pace of Adam.
-
-        y = W x / sqrt(D) + b               W ~ N(0, 1)            x (..., D) -> y (..., features)
-
-    A step of Adam moves every weight by the learning rate, so that without the root y would move D times as far.
-    With rates that suit small tables of vectors, the states of a language model, D = 1024, would not settle.
-    """
-
-    def __init__(self, size: int, features: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(features, size))
-        self.bias = nn.Parameter(torch.zeros(features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x * x.shape[-1] ** -0.5, self.weight, self.bias)
+    def step(self, batch: TagBatch, state: Any = None) -> tuple[Tensor, Any]:
+        """One token of each row: a batch of T = 1 -> scores (B, K), the state of the layers."""
+        y, state = self.layers.step(self.features(batch)[:, 0], state)
+        return linear(y, self.output.weight, self.output.bias), state
 
 
 class TagNetwork(nn.Module):
-    """Features of tokens, recurrent layers, scores of tags, and a CRF (or a softmax) over them.
+    """One member or several side by side, and a CRF (or a softmax) over the tags.
 
-        x_t = [words(w), shapes(s), characters(c), pairs(w_{t-1} w_t), pairs(w_t w_{t+1}), project(language models)]
-        y = layers(dropout(x))        scores_t = W y_t + b        nats = -log p(tags | scores)
+        training    nats = mean over the members m of -log p(tags | scores_m)
+        answering   p(tags | scores),  scores = mean over m of scores_m
 
-    `TagBatch` -> nats (B,). A feature of size 0 is left out; the pair with the next token too, where the network
-    is causal. With the head softmax the CRF has no weights: it only keeps decoding to sequences that can be.
+    `TagBatch` -> nats (B,). Members differ by their first weights and their dropout. They share the CRF, so that
+    the mean of their scores makes the geometric mean of what they believe: a product of experts (Hinton 2002). With
+    the head softmax the CRF has no weights: it only keeps decoding to sequences that can be.
 
     contextual  layers and size of the states of the language models
     language    the frozen networks of the language models, which are saved with this one
@@ -135,24 +98,17 @@ class TagNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.language = nn.ModuleList(language or []).requires_grad_(False)
-        self.words = table(len(vocabulary.words), config.words) if config.words else None
-        self.shapes = table(len(vocabulary.shapes), config.shapes) if config.shapes else None
-        self.pairs = table(len(vocabulary.pairs), config.pairs) if config.pairs else None
-        make: Any = {"cnn": CharacterCNN, "lstm": CharacterLSTM, "none": None}[config.characters]
-        kinds = len(vocabulary.characters)
-        self.characters = make(kinds, config.character_size, config.character_features) if make else None
-        self.mix = LayerMix(contextual[0]) if config.language_layers == "mix" and contextual[0] else None
-        self.projection = Projection(contextual[1], config.projection) if config.projection else None
-        size = config.words + config.shapes + (self.characters.output_size if self.characters else 0)
-        size += config.pairs * (2 if config.bidirectional else 1) + (config.projection or contextual[1])
-        self.layers = _stack(config, size)
+        self.all = nn.ModuleList(TagMember(config, vocabulary, contextual) for _ in range(config.members))
         tags = vocabulary.tags(config.scheme)
-        (width,) = self.layers.output_shape or (config.hidden,)
-        self.output = nn.Linear(width, len(tags))
         self.head = CRF(len(tags), allowed_for(tags, config.scheme))
         if config.head == "softmax":
             for parameter in self.head.parameters():
                 nn.init.zeros_(parameter.requires_grad_(False))
+
+    @property
+    def members(self) -> list[TagMember]:
+        """The networks under the head."""
+        return list(self.all)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> "TagNetwork":
         """The language models stay as they are used: without dropout."""
@@ -161,7 +117,7 @@ class TagNetwork(nn.Module):
         return self
 
     def forward(self, batch: TagBatch) -> Tensor:
-        return self.nats(self.scores(batch), batch)
+        return _mean([self.nats(member(batch), batch) for member in self.members])
 
     def nats(self, scores: Tensor, batch: TagBatch) -> Tensor:
         """-log p(tags | scores) of each sentence (B,)."""
@@ -171,40 +127,22 @@ class TagNetwork(nn.Module):
         return ragged.blank(nats.view(batch.tags.shape), batch.lengths.cpu()).sum(1)
 
     def scores(self, batch: TagBatch) -> Tensor:
-        """The scores (B, T, K) of the tags of each token."""
-        y, _ = self.layers(self.features(batch), lengths=batch.lengths)
-        return self.output(y)
+        """The scores (B, T, K) of the tags of each token, joined over the members."""
+        return _mean([member(batch) for member in self.members])
 
-    def features(self, batch: TagBatch) -> Tensor:
-        """x (B, T, F)."""
-        found = [own(n) for own, n in ((self.words, batch.words), (self.shapes, batch.shapes)) if own]
-        if self.characters is not None:
-            found.append(self.characters(batch.characters, batch.spelled))
-        parts = []
-        if found:  # gathered as an embedding is, whose gradient is summed faster than that of an index
-            parts.append(embedding(batch.place, torch.cat(found, 1)))
-        if self.pairs is not None:
-            pairs = self.pairs(batch.pairs)
-            parts += [pairs[:, :-1], pairs[:, 1:]] if self.config.bidirectional else [pairs[:, :-1]]
-        if batch.contextual is not None:
-            parts.append(self._contextual(batch.contextual.to(self.output.weight.dtype)))
-        return torch.cat(parts, 2)
-
-    def _contextual(self, states: Tensor) -> Tensor:
-        mixed = states[:, :, -1] if self.mix is None else self.mix(states)
-        return mixed if self.projection is None else self.projection(mixed)
+    def initial_state(self, batch: int) -> Any:
+        """The memory of the layers of all members before the first token."""
+        return tuple(member.layers.initial_state(batch, member.output.weight) for member in self.members)
 
     def step(self, batch: TagBatch, state: Any = None) -> tuple[Tensor, Any]:
-        """One token of each row: a batch of T = 1 -> scores (B, K), the state of the layers."""
-        y, state = self.layers.step(self.features(batch)[:, 0], state)
-        return linear(y, self.output.weight, self.output.bias), state
+        """One token of each row: a batch of T = 1 -> joined scores (B, K), the state of the layers."""
+        states = self.initial_state(len(batch.lengths)) if state is None else state
+        stepped = [member.step(batch, own) for member, own in zip(self.members, states, strict=True)]
+        return _mean([scores for scores, _ in stepped]), tuple(own for _, own in stepped)
 
 
-def table(kinds: int, size: int) -> nn.Embedding:
-    """Vectors of length 1 or so (Lample et al. 2016): of larger ones Adam would unlearn the noise for long."""
-    made = nn.Embedding(kinds, size)
-    nn.init.uniform_(made.weight, -((3 / size) ** 0.5), (3 / size) ** 0.5)
-    return made
+def _mean(values: list[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(values).mean(0)
 
 
 def _stack(config: TagNet, size: int) -> Stack:

@@ -53,10 +53,10 @@ class TagStream:
 
     def restart(self) -> None:
         """A new sentence begins: forget everything."""
-        like = self.network.output.weight
+        like = next(self.network.head.parameters())
         words = () if self.contextual is None else self.contextual.initial_state()
         self.state: Any = (
-            self.network.layers.initial_state(1, like),
+            self.network.initial_state(1),
             self.network.head.initial_state(1, like),
             words,
         )
