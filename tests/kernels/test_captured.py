@@ -1,5 +1,7 @@
 """The kernel under torch.compile and torch.export: one graph for any batch and length, the same gradients."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -96,3 +98,14 @@ def test_a_share_of_its_own_for_each_unit_is_left_to_the_definition() -> None:
     with use_backend("reference"):
         want = run(x)
     torch.testing.assert_close(torch.compile(run, fullgraph=True, backend="aot_eager")(x), want)
+
+
+def test_no_compiler_is_loaded_before_it_is_asked_for() -> None:
+    """It would cost every program a second when it starts."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, recurra.tasks; print('torch._dynamo' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "False"

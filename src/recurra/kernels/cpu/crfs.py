@@ -61,7 +61,7 @@ def fits(call: CRFCall) -> str:
     return _obstacle()
 
 
-@torch.compiler.assume_constant_result
+@native.constant
 def _obstacle() -> str:
     """Why there are no native kernels here, or ""."""
     try:

@@ -117,7 +117,7 @@ def run_captured(call: Call) -> tuple[Tensor, Any]:
     return _as_asked(call, y, last)
 
 
-@torch.compiler.assume_constant_result
+@native.constant
 def _name_of(cell: Cell) -> str:
     try:
         return operation.name_of(kernel_of(cell))

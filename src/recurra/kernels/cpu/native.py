@@ -1,12 +1,15 @@
 """The C functions that kernels are made of, and the structures that they take."""
 
 import ctypes
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from recurra.kernels.cpu import build, emit, openmp
 
-__all__ = ["Function", "load_loops", "products", "together"]
+__all__ = ["Function", "constant", "load_loops", "products", "together"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _POINTER = ctypes.c_void_p
 
@@ -32,6 +35,16 @@ _PRODUCTS = {
     "pack_columns": _Pack,
     "pack_depth": _Pack,
 }
+
+
+def constant(function: F) -> F:
+    """Decorator: torch.compile takes what ``function`` returns while it watches as a constant.
+
+    As `torch.compiler.assume_constant_result`, which loads the whole compiler at once: a second at each start of
+    every program, most of which never compile.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 class Function:
