@@ -115,7 +115,7 @@ class Spectral(ABC):
 
     @abstractmethod
     def _block(self, line: Tensor, block: Tensor) -> Tensor:
-        """The features ``(BLOCK, F)`` of the frames in ``block (BLOCK, points)``, a view of ``line`` from its second place."""
+        """The features ``(BLOCK, F)`` of ``block (BLOCK, points)``, a view of ``line`` from its second place on."""
 
     def _energies(self, line: Tensor, block: Tensor) -> Tensor:
         """E ``(BLOCK, banks)``."""
