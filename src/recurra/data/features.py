@@ -26,14 +26,22 @@ POVEY = 0.85  # the power of Hann's window
 
 
 class Features(Protocol):
-    """Features of a sound, whole or as a stream. Both give the same bits, however the stream is cut.
+    """Features of a sound, whole or as a stream. Both give the same bits, however the stream is cut."""
 
-    size  F, numbers in a frame        rate  samples per second        hop  samples per frame
-    """
+    @property
+    def size(self) -> int:
+        """F, numbers in a frame."""
+        ...
 
-    size: int
-    rate: int
-    hop: int
+    @property
+    def rate(self) -> int:
+        """Samples per second of the sound."""
+        ...
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        ...
 
     def __call__(self, samples: Tensor) -> Tensor:
         """The features ``(T, F)`` of a whole sound ``samples (N,)``."""
