@@ -8,6 +8,7 @@ from benchmarks.sections import (
     busy,
     compiling,
     custom,
+    features,
     inference,
     memories,
     memory,
@@ -39,5 +40,6 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "memories": memories.run,
     "memory": memory.run,
     "translation": translation.run,
+    "features": features.run,
     "compiling": compiling.run,
 }
