@@ -9,7 +9,7 @@ from tests.heads.test_alignment import SIZES, every_path, frames, total
 from torch import Tensor
 
 from recurra import tree
-from recurra.errors import ConfigError
+from recurra.errors import ConfigError, ShapeError
 from recurra.heads.alignment import Decoder, Greedy, PrefixBeam, align, prefix_beam
 from recurra.heads.fusion import Free, Guide, Together, TokenFusion, WordFusion
 from recurra.heads.lexicon import Lexicon
@@ -210,5 +210,7 @@ def test_mistakes_are_named() -> None:
         PrefixBeam(4, least=1.0)
     with pytest.raises(ConfigError, match="horizon"):
         PrefixBeam(4, horizon=-1)
+    with pytest.raises(ShapeError, match=r"log_probs \(t, 4\) as the guide knows 4 tokens, got \(9, 5\)"):
+        PrefixBeam(4, guides()[3]).decode(frames(9, 5)[None])
     with pytest.raises(ConfigError, match="weight of 0 or more"):
         TokenFusion(NGrams.learn(LINES), SPELLINGS, -0.1)
