@@ -128,8 +128,7 @@ def _align(log_probs: Tensor, tokens: list[int]) -> Transcript:
     best[2] = 0.0  # the two places before the first one are never reached
     emitted, came = log_probs[:, labels], torch.zeros(time, places, dtype=torch.int64)
     for t in range(time):
-        skipping = best[:-2].masked_fill(~skips if t else torch.ones_like(skips), -inf)
-        moves = torch.stack([best[2:], best[1:-1], skipping])
+        moves = torch.stack([best[2:], best[1:-1], best[:-2].masked_fill(~skips, -inf)])
         top, came[t] = moves.max(0)
         best[2:] = top + emitted[t]
     ends = best[-2:] if len(tokens) else best[-1:]

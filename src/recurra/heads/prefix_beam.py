@@ -37,14 +37,14 @@ class PrefixBeam(Decoder):
     beam     how many prefixes go on
     guide    what else says which transcript is likely: a language model, a lexicon; None: nothing
     least    a token less probable than this in a frame is not tried there
-    horizon  frames after which the search believes its best prefix, so that a sound without end needs no more
-             memory and no more time a frame; 0: never
+    horizon  frames after which the search believes its best prefix: a sound without end then needs no more memory
+             and no more time a frame, and old doubts take no room from new ones; 0: never. 250 are 10 s of 40 ms
 
     Raises DataError where nothing is possible: a frame that gives all that the guide allows probability 0.
     """
 
     def __init__(
-        self, beam: int = 16, guide: Guide[Any] | None = None, least: float = 1e-4, horizon: int = 1000
+        self, beam: int = 16, guide: Guide[Any] | None = None, least: float = 1e-4, horizon: int = 250
     ) -> None:
         if beam < 1 or not 0 <= least < 1 or horizon < 0:
             raise ConfigError(
