@@ -56,10 +56,12 @@ def nats(arcs: Arcs) -> Tensor:
 
 def posterior(arcs: Arcs) -> Arcs:
     """The share of the ways that take each step: what -nats gains when the step's log probability does."""
+    if not arcs.blank.numel():
+        return arcs
     with torch.enable_grad():
         blank, token = (steps.detach().requires_grad_() for steps in (arcs.blank, arcs.token))
         whole = nats(Arcs(blank, token, arcs.lengths, arcs.token_lengths))
-        shares = torch.autograd.grad(whole, (blank, token), -torch.ones_like(whole))
+        shares = torch.autograd.grad(whole, (blank, token), -torch.ones_like(whole), materialize_grads=True)
     return Arcs(shares[0], shares[1], arcs.lengths, arcs.token_lengths)
 
 
