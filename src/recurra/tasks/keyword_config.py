@@ -56,13 +56,14 @@ class KeywordNet:
     hidden: int = key(64, "units of each layer")
     depth: int = key(1, "layers")
     dropout: float = key(0.1, "share of inputs and outputs of the layers dropped in training")
+    early: float = key(0.15, "seconds before a keyword's end from which on it is learned to be noticed")
     late: float = key(0.3, "seconds after a keyword in which it may still be noticed")
     weight: float = key(10.0, "a keyword counts as much as so many steps without one")
 
     def __post_init__(self) -> None:
         check_layer(self.layer)
         check_least("model", self, 1, "features", "stack", "hidden", "depth")
-        check_least("model", self, 0, "late", "weight")
+        check_least("model", self, 0, "early", "late", "weight")
         check_shares("model", self, "dropout")
 
 
@@ -71,7 +72,7 @@ class AlarmConfig:
     """When a keyword is said to be heard; the table [alarm] of a recipe."""
 
     false_alarms: float = key(1.0, "an hour, at most, in validation: by this the threshold is chosen")
-    rest: float = key(0.4, "seconds after an alarm in which the same keyword raises no other")
+    rest: float = key(0.2, "seconds in which a keyword must not be heard before it raises another alarm")
 
     def __post_init__(self) -> None:
         check_least("alarm", self, 0, "false_alarms", "rest")

@@ -37,12 +37,13 @@ class Clip(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Samples ``begin`` to ``end``, in which a keyword is said so many times."""
+    """Samples ``begin`` to ``end``, in which a keyword is said so many times, and perhaps other words."""
 
     keyword: int
     begin: int
     end: int
     times: int
+    alone: bool
 
 
 class Recording(NamedTuple):
@@ -164,7 +165,13 @@ class Joiner:
         for clip in clips:
             samples = self._louder(change(self.sound(clip.utterance), random), random)
             spoken = enumerate(clip.counts)
-            places += [Place(number, at, at + len(samples), count) for number, count in spoken if count]
+            sizes = [len(keyword.split()) for keyword in self.data.keywords]
+            words = len(clip.utterance.text.split())
+            places += [
+                Place(number, at, at + len(samples), count, sizes[number] == words)
+                for number, count in spoken
+                if count
+            ]
             pieces += [samples, self._silence(random)]
             at += len(samples) + len(pieces[-1])
         pieces.append(QUIET[0] * torch.randn(-at % ROUND, generator=random))

@@ -23,8 +23,9 @@ class KeywordBatch(NamedTuple):
 
     x        (B, J, s F)  steps
     lengths  (B,)         steps of each string
-    places   (P, 6)       a keyword each: its row, number, the first step in which it may be noticed, that after the
-                          last, the step in which its word ends, how often it is said there
+    places   (P, 7)       a keyword each: its row, number, the step in which it begins, the step from which on it is
+                          learned to be noticed, that after the last such step, the step in which it ends, how often
+                          it is said there
     """
 
     x: Tensor
@@ -64,11 +65,15 @@ class KeywordNetwork(nn.Module):
         """Steps ``(B, J, s F)`` -> l ``(B, J, K)``, zero in the padding."""
         return self.layers(x, lengths=lengths)[0].float()
 
+    def without_dropout(self) -> Stack:
+        """The same layers without what is for training only."""
+        return Stack(*(layer for layer in self.layers if not isinstance(layer, Dropout)))
+
     def forward(self, batch: KeywordBatch) -> Tensor:
         logits = self.logits(batch.x, batch.lengths)
         others = ragged.mask(batch.lengths, logits.shape[1], logits.device)[..., None].expand_as(logits).clone()
         noticed = logits.new_zeros(())
-        for row, keyword, begin, end, _, _ in batch.places.tolist():
+        for row, keyword, _, begin, end, _, _ in batch.places.tolist():
             others[row, begin:end, keyword] = False
             noticed = noticed + softplus(-logits[row, begin:end, keyword].max())
         return self.weight * noticed + softplus(logits[others]).sum()

@@ -16,8 +16,8 @@ class Heard(NamedTuple):
     """What a network says about one string, and what is right.
 
     logits  (J, K)   at each step, for each keyword
-    places  [P] [5]  keyword, the first step in which it may be noticed, that after the last, the step in which its
-                     word ends, how often it is said there
+    places  [P] [5]  keyword, the step in which it begins, that after the last in which it may be noticed, the step
+                     in which it ends, how often it is said there
     """
 
     logits: Tensor
@@ -54,11 +54,12 @@ class Curve:
 
 
 def alarms(p: Tensor, threshold: float, rest: int) -> list[int]:
-    """The steps of ``p (J,)`` that raise an alarm: the threshold or more, and ``rest`` steps after the last one."""
-    found: list[int] = []
+    """Steps of ``p (J,)`` that raise an alarm: at the threshold or above, after ``rest`` steps or more below it."""
+    found, before = [], -rest - 1
     for step in (p >= threshold).nonzero()[:, 0].tolist():
-        if not found or step - found[-1] > rest:
+        if step - before > rest:
             found.append(step)
+        before = step
     return found
 
 

@@ -29,7 +29,7 @@ class Rule(NamedTuple):
     """When there is an alarm.
 
     threshold  the probability from which on there is
-    rest       steps after an alarm in which the same keyword raises no other
+    rest       steps below it before the same keyword can raise another, at least one
     """
 
     threshold: float
@@ -50,16 +50,16 @@ class KeywordStream:
     def __init__(
         self, network: KeywordNetwork, features: Features, stack: int, keywords: tuple[str, ...], rule: Rule
     ) -> None:
-        self.network, self.features, self.stack = network.eval(), features, stack
+        self.layers, self.features, self.stack = network.eval().without_dropout(), features, stack
         self.keywords, self.rule = keywords, rule
         self.probabilities = torch.empty(0, len(keywords))
         last = torch.full((len(keywords),), -rule.rest - 1, dtype=torch.long)
         self.state = tree.State(
             features=features.initial(),
             frames=torch.empty(0, features.size),
-            memory=network.layers.initial_state(1, next(network.parameters())),
+            memory=self.layers.initial_state(1, next(network.parameters())),
             step=torch.zeros((), dtype=torch.long),
-            last=last,  # the step of the last alarm of each keyword
+            last=last,  # the last step in which each keyword was there
         )
 
     def push(self, samples: Tensor) -> list[Alarm]:
@@ -82,11 +82,12 @@ class KeywordStream:
         x, found, memory = stacked(frames, self.stack), [], self.state.memory
         step, last, answers = int(self.state.step), self.state.last.tolist(), []
         for one in x:
-            logits, memory = self.network.layers.step(one[None], memory)
+            logits, memory = self.layers.step(one[None], memory)
             answers.append(logits[0].double().sigmoid())
             for number, p in enumerate(answers[-1].tolist()):
-                if p >= self.rule.threshold and step - last[number] > self.rule.rest:
-                    found.append(Alarm(self.keywords[number], self.seconds(step), p))
+                if p >= self.rule.threshold:
+                    if step - last[number] > self.rule.rest:
+                        found.append(Alarm(self.keywords[number], self.seconds(step), p))
                     last[number] = step
             step += 1
         self.probabilities = torch.stack(answers) if answers else self.probabilities[:0]

@@ -30,7 +30,7 @@ from recurra.tasks.keyword_stream import Alarm, KeywordStream, Rule
 
 __all__ = ["AlarmConfig", "KeywordConfig", "KeywordData", "KeywordNet", "KeywordSpotter"]
 
-TYPICAL = 300  # training strings by whose features others are normalised
+TYPICAL = 100  # training strings by whose features others are normalised
 VALID, TEST = 1, 2  # added to the seed of strings
 AT_ONCE = 16  # strings that are measured together
 
@@ -54,7 +54,7 @@ class KeywordSpotter(Estimator):
         self.typical: Statistics | None = None
         self.threshold = 0.5
         self._joiner = Joiner(self.config.data)
-        self._banks = FilterBanks(self.config.data.rate, self.config.model.features)
+        self._banks: Any = FilterBanks(self.config.data.rate, self.config.model.features)
 
     def data(self) -> Data:
         """Training strings, new ones in each epoch, and the strings that are measured."""
@@ -83,14 +83,16 @@ class KeywordSpotter(Estimator):
             for place in string.places
         ]
         lengths = torch.tensor([len(row) for row in x])
-        return KeywordBatch(pad_sequence(x, batch_first=True), lengths, torch.tensor(places).long().view(-1, 6))
+        return KeywordBatch(pad_sequence(x, batch_first=True), lengths, torch.tensor(places).long().view(-1, 7))
 
     def _steps_of(self, place: Place, steps: int) -> list[int]:
         """A place in steps, as `KeywordBatch` has it."""
-        size, late = self.config.model.stack * self._banks.hop, self.config.model.late * self.config.data.rate
-        begin = min(place.begin // size, steps - 1)
-        after = min(round(place.end + late) // size + 1, steps)
-        return [place.keyword, begin, max(after, begin + 1), min(place.end // size, steps - 1), place.times]
+        model, rate = self.config.model, self.config.data.rate
+        early = place.end - round(model.early * rate) if place.alone else place.begin
+        late = place.end + round(model.late * rate)
+        samples = (place.begin, max(early, place.begin), late, place.end)
+        begin, first, last, end = (min(at // (model.stack * self._banks.hop), steps - 1) for at in samples)
+        return [place.keyword, begin, first, last + 1, end, place.times]
 
     def _steps(self, samples: Tensor) -> Tensor:
         """Samples ``(N,)`` as the network reads them, one step at least."""
@@ -110,8 +112,8 @@ class KeywordSpotter(Estimator):
 
     @property
     def _rest(self) -> int:
-        """Steps after an alarm."""
-        return round(self.config.alarm.rest / self._step)
+        """Steps in which a keyword must not be heard before it raises another alarm."""
+        return max(1, round(self.config.alarm.rest / self._step))
 
     def network(self) -> nn.Module:
         return KeywordNetwork(self.config.model, self._banks.size, len(self.config.data.keywords))
@@ -149,10 +151,10 @@ class KeywordSpotter(Estimator):
         heard, nats, device = [], 0.0, next(network.parameters()).device
         for batch in batches.epoch(0):
             batch = batch._replace(x=batch.x.to(device))
-            nats += float(network(batch))
+            nats += float(network(batch).detach())
             logits, places = network.logits(batch.x, batch.lengths).cpu(), batch.places.tolist()
             for row, length in enumerate(batch.lengths.tolist()):
-                heard.append(Heard(logits[row, :length], [place[1:] for place in places if place[0] == row]))
+                heard.append(Heard(logits[row, :length], [_scored(place) for place in places if place[0] == row]))
         return heard, nats
 
     @torch.no_grad()
@@ -225,6 +227,7 @@ class KeywordSpotter(Estimator):
             self.ready().logits(torch.zeros(self.config.data.batch, 100, size), None)  # type: ignore[operator]
         return "\n".join(dict.fromkeys(str(decision) for decision in log))
 
+    @torch.no_grad()
     def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
         """Misses by false alarms an hour, at every threshold, as ``curve.png``."""
         heard, _ = self._heard(self.ready(), batches)
@@ -252,6 +255,12 @@ class KeywordSpotter(Estimator):
         except (KeyError, TypeError, ValueError) as error:
             raise RunError("the run has no threshold, mean and deviation; was it made by this task?") from error
         self.typical = Statistics(mean, deviation)
+
+
+def _scored(place: list[int]) -> list[int]:
+    """A place as `Heard` has it."""
+    _, keyword, begin, _, after, end, times = place
+    return [keyword, begin, after, end, times]
 
 
 class Measured:
