@@ -13,7 +13,7 @@ __all__ = ["AlarmConfig", "KeywordConfig", "KeywordData", "KeywordNet"]
 class KeywordData:
     """What to read; the table [data] of a recipe."""
 
-    path: str = key("digits", "short recordings with texts: spoken digits, a manifest, a folder, or a data set")
+    path: str = key("words", "short recordings with texts: spoken digits, a manifest, a folder, or a data set")
     keywords: tuple[str, ...] = key(("seven",), "words to spot, or phrases, as the texts have them")
     split: tuple[float, ...] = key((0.8, 0.1, 0.1), "shares of the three parts where the data has no parts")
     seed: int = key(0, "of that split, and of the strings that are measured")
@@ -52,7 +52,7 @@ class KeywordNet:
 
     features: int = key(40, "mel filter banks")
     stack: int = key(3, "frames of 10 ms that are one step of the network")
-    layer: str = key("gru", "a recurrent layer by name: gru, lstm, rnn, min_gru and others")
+    layer: str = key("gru", "a recurrent layer by name: rnn, lstm, gru, peephole_lstm, layer_norm_lstm")
     hidden: int = key(64, "units of each layer")
     depth: int = key(1, "layers")
     dropout: float = key(0.1, "share of inputs and outputs of the layers dropped in training")

@@ -25,6 +25,7 @@ __all__ = ["Clip", "Joiner", "Place", "Recording", "read_clips"]
 
 PARTS = ("train", "valid", "test")
 QUIET = (1e-4, 3e-3)  # of full scale: how loud near silence is
+DIGITAL = 0.2  # share of the gaps that are digital silence
 LONG = 20.0  # seconds of a string that is measured
 ROUND = 800  # samples: strings are a multiple of it, for Fourier transforms of awkward lengths are slow
 
@@ -184,9 +185,9 @@ class Joiner:
         return samples * 10 ** (_between(-self.data.loudness, self.data.loudness, random) / 20)
 
     def _silence(self, random: torch.Generator) -> Tensor:
-        """Near silence: the hiss that every microphone hears."""
-        low, high = QUIET
-        loud, seconds = low * (high / low) ** _between(0, 1, random), _between(0, self.data.gap, random)
+        """Near silence: the hiss that every microphone hears; or samples of 0, as in sound that was cut."""
+        (low, high), seconds = QUIET, _between(0, self.data.gap, random)
+        loud = low * (high / low) ** _between(0, 1, random) * (_between(0, 1, random) > DIGITAL)
         return loud * torch.randn(round(seconds * self.data.rate), generator=random)
 
 

@@ -48,9 +48,14 @@ class Curve:
     keywords: int
 
     def choose(self, false_alarms: float) -> Point:
-        """The point with the fewest misses of those with so many false alarms or fewer; of equals the highest."""
-        fitting = [point for point in self.points if point.false_alarms <= false_alarms]
-        return min(fitting[::-1] or self.points[-1:], key=lambda point: point.misses)
+        """The point with the fewest misses of those with so many false alarms or fewer.
+
+        Of equals the middle one, far from both kinds of mistake; where none fits, the highest threshold.
+        """
+        fitting = [point for point in self.points if point.false_alarms <= false_alarms] or self.points[-1:]
+        fewest = min(point.misses for point in fitting)
+        equals = [point for point in fitting if point.misses == fewest]
+        return equals[len(equals) // 2]
 
 
 def alarms(p: Tensor, threshold: float, rest: int) -> list[int]:
