@@ -153,6 +153,7 @@ def test_misses_and_false_alarms_are_counted() -> None:
     assert found.choose(400.0) is middle
     assert found.choose(0.0) is high
     assert found.choose(1000.0) is low
+    assert found.mean_misses() == pytest.approx((1 + 1 + 1) / 3)
     many = curve(heard, 0.5, 1, [0.5, 0.72, 0.75, 0.76, 0.79, 0.95])
     assert many.choose(400.0) is many.points[3]  # the middle of four that miss as few
 

@@ -23,7 +23,7 @@ def draw_curve(curve: Curve, chosen: Point, path: str | Path) -> None:
     figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
     axes = figure.subplots()
     least = 1 / max(curve.hours, 1e-9)
-    seen = [point for point in curve.points if point.misses < 1 or point.false_alarms > 0]
+    seen = [point for point in curve.points[::-1] if point.misses < 1 or point.false_alarms > 0]
     axes.step(
         [max(point.false_alarms, least / 2) for point in seen],
         [100 * point.misses for point in seen],

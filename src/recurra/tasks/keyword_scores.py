@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = ["Curve", "Heard", "Point", "alarms", "curve"]
 
 TRIED = torch.linspace(-4, 12, 65).sigmoid().tolist()  # thresholds; below, alarms never end
+RATES = (1.0, 10.0, 100.0)  # false alarms an hour
 
 
 class Heard(NamedTuple):
@@ -46,6 +47,10 @@ class Curve:
     points: list[Point]
     hours: float
     keywords: int
+
+    def mean_misses(self) -> float:
+        """Share of keywords missed where there are 1, 10 and 100 false alarms an hour, on average."""
+        return sum(self.choose(rate).misses for rate in RATES) / len(RATES)
 
     def choose(self, false_alarms: float) -> Point:
         """The point with the fewest misses of those with so many false alarms or fewer.
