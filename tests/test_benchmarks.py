@@ -25,6 +25,7 @@ from benchmarks.sections import (
     streaming,
     tagging,
     training,
+    transducer,
     zoo,
 )
 from benchmarks.steps import Inference
@@ -226,6 +227,12 @@ def test_rows_of_tagging(trains: bool) -> None:
     for kind in tagging.NETWORKS:
         row = tagging._network(kind, trains, QUICK, SILENT)
         assert {"plain, padded / recurra", "plain, packed / recurra"} <= set(row.values), row.note
+
+
+def test_rows_of_the_transducer() -> None:
+    for kind in ("new", "trained"):
+        row = transducer._time(kind, (2, 9, 4, 7, 5), QUICK, SILENT)
+        assert {"plain / recurra", "plain / blocks"} <= set(row.values), row.note
 
 
 @pytest.mark.parametrize("package", PEERS)

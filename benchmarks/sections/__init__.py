@@ -17,6 +17,7 @@ from benchmarks.sections import (
     streaming,
     tagging,
     training,
+    transducer,
     translation,
     zoo,
 )
@@ -41,5 +42,6 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "memory": memory.run,
     "translation": translation.run,
     "features": features.run,
+    "transducer": transducer.run,
     "compiling": compiling.run,
 }

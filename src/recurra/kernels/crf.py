@@ -28,6 +28,7 @@ __all__ = [
     "define_likelihood",
     "define_posterior",
     "likelihood",
+    "log_sum",
     "lowered",
     "posterior",
 ]
@@ -86,7 +87,7 @@ def define_likelihood(call: CRFCall) -> Tensor:
     if not ahead:
         return call.scores.sum((1, 2))  # of nothing
     gold = _score(call, scores, valid)
-    nats = _log_sum(ahead[-1] + call.ends, 1) + taken - gold
+    nats = log_sum(ahead[-1] + call.ends, 1) + taken - gold
     nats = torch.where(gold == -inf, inf, nats)
     return torch.where(valid[:, 0], nats, 0).to(scores.dtype)
 
@@ -128,7 +129,7 @@ def _finite(largest: Tensor) -> Tensor:
     return largest.masked_fill(largest == -inf, 0)
 
 
-def _log_sum(values: Tensor, axis: int) -> Tensor:
+def log_sum(values: Tensor, axis: int) -> Tensor:
     """The log of the sum of exp; -inf where nothing is allowed, with gradients 0, not NaN as in torch.logsumexp."""
     largest = _finite(values.detach().amax(axis, keepdim=True))
     total = (values - largest).exp().sum(axis)
@@ -144,7 +145,7 @@ def _ahead(call: CRFCall, scores: Tensor, valid: Tensor) -> tuple[list[Tensor], 
     taken = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
     variables: list[Tensor] = []
     for t in range(scores.shape[1]):
-        reached = _log_sum(variables[-1][:, :, None] + call.transitions, 1) if variables else call.begins
+        reached = log_sum(variables[-1][:, :, None] + call.transitions, 1) if variables else call.begins
         after, top = lowered(reached + scores[:, t])
         taken = taken + torch.where(valid[:, t], top, 0)
         variables.append(torch.where(valid[:, t, None], after, variables[-1]) if variables else after)
@@ -156,7 +157,7 @@ def _behind(call: CRFCall, scores: Tensor, valid: Tensor) -> Tensor:
     ends = call.ends.expand_as(scores[:, 0])
     variables = [ends]
     for t in reversed(range(scores.shape[1] - 1)):
-        before = _log_sum(call.transitions + (variables[-1] + scores[:, t + 1])[:, None], 2)
+        before = log_sum(call.transitions + (variables[-1] + scores[:, t + 1])[:, None], 2)
         variables.append(torch.where(valid[:, t + 1, None], lowered(before)[0], ends))
     return torch.stack(variables[::-1], 1)
 

@@ -3,13 +3,32 @@
 from recurra.run.estimator import Estimator
 from recurra.tasks.classify import TextClassifier
 from recurra.tasks.classify_series import SequenceClassifier
+from recurra.tasks.keywords import KeywordSpotter
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
 from recurra.tasks.tag import Tagger
 from recurra.tasks.translate import Translator
 
-__all__ = ["TASKS", "LanguageModel", "MusicModel", "SequenceClassifier", "Tagger", "TextClassifier", "Translator"]
+__all__ = [
+    "TASKS",
+    "KeywordSpotter",
+    "LanguageModel",
+    "MusicModel",
+    "SequenceClassifier",
+    "Tagger",
+    "TextClassifier",
+    "Translator",
+]
 
 TASKS: dict[str, type[Estimator]] = {
-    task.name: task for task in (LanguageModel, MusicModel, TextClassifier, SequenceClassifier, Tagger, Translator)
+    task.name: task
+    for task in (
+        LanguageModel,
+        MusicModel,
+        TextClassifier,
+        SequenceClassifier,
+        Tagger,
+        Translator,
+        KeywordSpotter,
+    )
 }
