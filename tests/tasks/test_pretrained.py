@@ -85,6 +85,19 @@ def test_layers_thaw_from_the_top_down(folder: Path, both: bool) -> None:
     assert [model.pace(part, 0.5) for part in parts] == [2.6**-i for i in range(4)]
 
 
+def test_members_begin_alike_and_decide_each_for_itself(folder: Path) -> None:
+    model = classifier(folder, True, members=2)
+    model.data()
+    network = model.network()
+    model.begin(network)
+    one, two = network.eval().members
+    x = model.pieces("a fine book")[None]
+    assert one.layers(one.embed(x))[0].equal(two.layers(two.embed(x))[0])
+    assert not one.output.weight.equal(two.output.weight)
+    named = [id(parameter) for part in model.parts(network).values() for parameter in part]
+    assert sorted(named) == sorted(id(parameter) for parameter in network.parameters())
+
+
 def test_it_trains_resumes_and_loads_without_the_language_models(folder: Path, tmp_path: Path) -> None:
     model = classifier(folder, True, thaw=0.25)
     model.fit(tmp_path / "run", Fit(steps=8, evaluate_every=4, learning_rate=0.02, warmup=1), quiet=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from recurra.heads.pooling import Pooling
 from recurra.layers import Recurrent
 
-__all__ = ["ClassifierNetwork", "Committee", "make_network", "together"]
+__all__ = ["ClassifierNetwork", "Committee", "make_network", "members_of", "together"]
 
 
 class ClassifierNetwork(nn.Module):
@@ -88,6 +88,14 @@ def together(logits: Tensor) -> Tensor:
     if logits.dim() == 2:
         return logits
     return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
+
+
+def members_of(network: nn.Module) -> list[ClassifierNetwork]:
+    """The members of a committee, or the one network itself."""
+    if isinstance(network, Committee):
+        return network.members
+    assert isinstance(network, ClassifierNetwork)
+    return [network]
 
 
 def make_network(members: int, make: Callable[[], ClassifierNetwork]) -> nn.Module:

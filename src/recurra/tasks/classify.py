@@ -115,8 +115,6 @@ def _check_model(model: TextNet) -> None:
             "model.bidirectional: one language model reads from the beginning only; set model.bidirectional=false, "
             "or model.init_from_backwards to a second one that reads from the end"
         )
-    if model.init_from and model.members > 1:
-        raise ConfigError("model.members: members that all begin as one language model are alike; expected 1")
     if model.init_from and model.subwords:
         raise ConfigError(
             "model.subwords: a language model knows no pieces of words; expected 0 with model.init_from"
@@ -176,13 +174,13 @@ class TextClassifier(Classifier):
         """Put the weights of the language models in."""
         model = self.config.model
         if model.init_from:
-            copy_weights(network, load_encoders(model.init_from, model.init_from_backwards))  # type: ignore[arg-type]
+            copy_weights(network, load_encoders(model.init_from, model.init_from_backwards))
 
     def parts(self, network: nn.Module) -> dict[str, list[nn.Parameter]]:
         """With pretrained weights: what is new, then each layer from the top down, then the embedding."""
         if not self.config.model.init_from:
             return super().parts(network)
-        return parts_from_the_top(network)  # type: ignore[arg-type]
+        return parts_from_the_top(network)
 
     def pace(self, part: str, share: float) -> float:
         """Frozen until its turn, then slower than the part above it (Howard and Ruder 2018)."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recurra.errors import ConfigError
 from recurra.layers import Bidirectional, Dropout, Recurrent, RecurrentDropout, Stack, VariationalDropout
 from recurra.tasks.classifier import ClassifierNet, make_layers
-from recurra.tasks.classifier_network import ClassifierNetwork
+from recurra.tasks.classifier_network import members_of
 from recurra.tasks.language_model import LanguageModel
 
 __all__ = ["Features", "copy_weights", "load_encoders", "make_towers", "parts_from_the_top", "sizes_of"]
@@ -112,20 +112,23 @@ def _cells_of(stack: Stack) -> list[Recurrent]:
 
 
 @torch.no_grad()
-def copy_weights(network: ClassifierNetwork, models: list[LanguageModel]) -> None:
-    """Put the embeddings and the cells of the language models into a network made by `make_towers`."""
+def copy_weights(network: nn.Module, models: list[LanguageModel]) -> None:
+    """Put the embeddings and the cells of the language models into networks made by `make_towers`."""
     trained: list[Any] = [model.ready() for model in models]
-    network.embed.table.weight.copy_(torch.cat([net.embedding.weight for net in trained], 1))  # type: ignore
-    for cells, net in zip(_cells(network.layers), trained, strict=True):
-        for cell, source in zip(cells, _cells_of(net.layers), strict=True):
-            cell.load_state_dict(source.state_dict())
+    vectors = torch.cat([net.embedding.weight for net in trained], 1)
+    for member in members_of(network):
+        member.embed.table.weight.copy_(vectors)  # type: ignore[operator, union-attr]
+        for cells, net in zip(_cells(member.layers), trained, strict=True):
+            for cell, source in zip(cells, _cells_of(net.layers), strict=True):
+                cell.load_state_dict(source.state_dict())
 
 
-def parts_from_the_top(network: ClassifierNetwork) -> dict[str, list[nn.Parameter]]:
-    """Groups of parameters: what is new, the layers from the last to the first, the embedding."""
-    towers = _cells(network.layers)
-    groups: dict[str, list[nn.Module]] = {"0": [network.pool, network.output]}
-    for depth, level in enumerate(zip(*(reversed(tower) for tower in towers), strict=True), 1):
-        groups[str(depth)] = list(level)
-    groups[str(len(groups))] = [network.embed]
-    return {name: [p for module in modules for p in module.parameters()] for name, modules in groups.items()}
+def parts_from_the_top(network: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Groups of parameters, of all members together: what is new, the layers from the last on, the embedding."""
+    groups: dict[str, list[nn.Parameter]] = {}
+    for member in members_of(network):
+        levels = zip(*(reversed(tower) for tower in _cells(member.layers)), strict=True)
+        parts: list[list[nn.Module]] = [[member.pool, member.output], *map(list, levels), [member.embed]]
+        for number, modules in enumerate(parts):
+            groups.setdefault(str(number), []).extend(p for module in modules for p in module.parameters())
+    return groups
