@@ -1,0 +1,207 @@
+"""Listening as a function: samples and a state in, what was said and the next state out.
+
+Recordings that a causal network transcribes go the same way as live sound, step by step through the same operations
+of the same shapes. So a transcript does not depend on how the sound was cut into blocks, not by a bit.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from recurra.data.features import Features
+from recurra.errors import DataError, NotCausalError, ShapeError
+from recurra.heads.alignment import Transcript
+from recurra.layers import Stream
+from recurra.tasks.speech_decoding import StepDecoder
+from recurra.tasks.speech_network import SpeechNetwork
+from recurra.tasks.speech_tokens import SpeechTokens
+from recurra.tree import State
+
+__all__ = ["Listener", "Said", "Word"]
+
+
+class Word(NamedTuple):
+    """A word, when it was said in seconds, and how sure the network was of its least sure token, from 0 to 1."""
+
+    word: str
+    begin: float
+    end: float
+    confidence: float
+
+
+class Said(NamedTuple):
+    """Words between two silences.
+
+    final      whether it can still change: a silence or the end of the sound has come after it
+    begin      seconds; what the network heard for it, silence before it with it
+    end        seconds
+    languages  probability of each language, where the network tells them apart
+    """
+
+    final: bool
+    words: tuple[Word, ...]
+    begin: float
+    end: float
+    languages: dict[str, float]
+
+    @property
+    def text(self) -> str:
+        """The words in a line."""
+        return " ".join(word.word for word in self.words)
+
+
+class Listener:
+    """A trained network with its features and decoder.
+
+    features   samples to frames, whole or as a stream
+    network    in evaluation mode
+    decoder    steps to tokens
+    tokens     tokens to words
+    languages  their names, where the network tells them apart
+    silence    seconds without a token after which what was said is final, when listening live
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        network: SpeechNetwork,
+        decoder: StepDecoder,
+        tokens: SpeechTokens,
+        languages: Sequence[str] = (),
+        silence: float = 0.8,
+    ) -> None:
+        self.features, self.network, self.decoder = features, network.eval(), decoder
+        self.tokens, self.languages = tokens, list(languages)
+        self.stride = network.subsampling.stride
+        self.seconds = self.stride * features.hop / features.rate  # of one step
+        self.silence = max(1, round(silence / self.seconds))
+        self.layers = Stream(network.without_dropout()) if network.causal else None
+
+    def whole(self, samples: Tensor) -> list[Said]:
+        """All that is said in a recording ``samples (N,)``."""
+        samples = self.check(samples)
+        if self.layers is None:
+            return self._at_once(samples)
+        said, state = self.push(samples, self.initial(), partial=False)
+        return said + self.finish(state)
+
+    @torch.no_grad()
+    def _at_once(self, samples: Tensor) -> list[Said]:
+        frames = self.features(samples)
+        if not len(frames):
+            return []
+        h, _ = self.network(frames[None], torch.tensor([len(frames)]))
+        transcript = self.decoder.result(self.decoder.push(h[0], self.decoder.initial())[0])
+        return self._said(transcript, True, 0, h.shape[1], h[0].sum(0))
+
+    def initial(self) -> Any:
+        """The state before the first sample: tensors in tuples.
+
+        clock  steps heard, the step at which the present utterance begins, steps since its last token
+        """
+        if self.layers is None:
+            raise NotCausalError(
+                "this recognizer reads each recording from both ends and has no single step; to listen live, train "
+                "one with model.bidirectional = false and features.normalisation = running"
+            )
+        self.layers.reset()
+        state = self.layers.state
+        return State(
+            sound=self.features.initial(),
+            frames=torch.zeros(0, self.features.size),
+            past=self.network.subsampling.initial_state(),
+            layers=state,
+            decoder=self.decoder.initial(),
+            heard=torch.zeros(self.network.width),
+            clock=torch.zeros(3, dtype=torch.int64),
+        )
+
+    def check(self, samples: Tensor) -> Tensor:
+        """Samples as float32 between -1 and 1; int16 is scaled. Raises ShapeError or DataError."""
+        samples = torch.as_tensor(samples)
+        if samples.dim() != 1:
+            raise ShapeError(f"expected samples of one channel, shape (N,), got {tuple(samples.shape)}")
+        if samples.dtype == torch.int16:
+            return samples.float() / 32768
+        if not samples.is_floating_point():
+            raise DataError(f"expected samples as int16, or as real numbers from -1 to 1, got {samples.dtype}")
+        return samples.float()
+
+    @torch.no_grad()
+    def push(self, samples: Tensor, state: Any, partial: bool = True) -> tuple[list[Said], Any]:
+        """What became final with the next ``samples (n,)``, then, if asked, what is being said; and the state."""
+        frames, sound = self.features.push(samples, state.sound)
+        state = state._replace(sound=sound, frames=torch.cat([state.frames, frames]))
+        said, state = self._steps(state)
+        if partial:
+            said += self._now(self.decoder.partial(state.decoder), False, state)
+        return said, state
+
+    @torch.no_grad()
+    def finish(self, state: Any) -> list[Said]:
+        """What was said before the sound ended here."""
+        rest = torch.cat([state.frames, self.features.finish(state.sound)])
+        valid = len(rest) % self.stride
+        filling = rest.new_zeros(-len(rest) % self.stride, self.features.size)
+        said, state = self._steps(state._replace(frames=torch.cat([rest, filling])), valid or self.stride)
+        return said + self._now(self.decoder.result(state.decoder), True, state)
+
+    def _steps(self, state: Any, valid_in_last: int = 0) -> tuple[list[Said], Any]:
+        """All whole steps of the waiting frames; at the end of the sound so many frames of the last one are real."""
+        said: list[Said] = []
+        assert self.layers is not None
+        hops = len(state.frames) // self.stride
+        if not hops:
+            return said, state
+        self.layers.state = state.layers
+        for hop in range(hops):
+            valid = valid_in_last if valid_in_last and hop == hops - 1 else self.stride
+            # A copy: products may round differently by where in memory their numbers lie.
+            x = state.frames[None, hop * self.stride : (hop + 1) * self.stride].clone()
+            e, past = self.network.subsampling.step(x, state.past, valid)
+            found, state = self._step(self.layers.push(e), state._replace(past=past))
+            said += found
+        left = state.frames[hops * self.stride :].clone()
+        return said, state._replace(frames=left, layers=self.layers.state)
+
+    def _step(self, h: Tensor, state: Any) -> tuple[list[Said], Any]:
+        """One step of the layers ``h (1, H)`` goes to the decoder; a long silence ends the utterance."""
+        decoder, spoke = self.decoder.push(h, state.decoder)
+        now, begin, quiet = state.clock.tolist()
+        now, quiet = now + 1, 0 if spoke else quiet + 1
+        clock = torch.tensor([now, begin, quiet])
+        state = state._replace(decoder=decoder, heard=state.heard + h[0], clock=clock)
+        if quiet < self.silence:
+            return [], state
+        said = self._now(self.decoder.result(decoder), True, state)
+        fresh = {"decoder": self.decoder.initial(), "heard": torch.zeros_like(state.heard)}
+        return said, state._replace(**fresh, clock=torch.tensor([now, now, 0]))
+
+    def _now(self, transcript: Transcript, final: bool, state: Any) -> list[Said]:
+        now, begin, _ = state.clock.tolist()
+        return self._said(transcript, final, begin, now, state.heard)
+
+    def _said(self, transcript: Transcript, final: bool, begin: int, end: int, heard: Tensor) -> list[Said]:
+        """The utterance of steps ``begin .. end``; nothing if there is no word."""
+        words = tuple(
+            Word(
+                word.text,
+                round((begin + word.begin) * self.seconds, 3),
+                round((begin + word.end) * self.seconds, 3),
+                word.confidence,
+            )
+            for word in self.tokens.words(transcript.heard)
+        )
+        if not words:
+            return []
+        shares = self._languages(heard, end - begin)
+        return [Said(final, words, round(begin * self.seconds, 3), round(end * self.seconds, 3), shares)]
+
+    def _languages(self, heard: Tensor, steps: int) -> dict[str, float]:
+        """The probability of each language from the sum ``heard (H,)`` of so many steps."""
+        if not self.languages:
+            return {}
+        logits = self.network.language(heard[None, None], torch.tensor([steps]))[0]
+        return dict(zip(self.languages, logits.softmax(-1).tolist(), strict=True))
