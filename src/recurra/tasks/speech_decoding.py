@@ -10,6 +10,7 @@ from recurra.heads import alignment
 from recurra.heads.alignment import BLANK, Transcript
 from recurra.heads.transducer_search import Search
 from recurra.tasks.speech_network import SpeechNetwork
+from recurra.tree import State
 
 __all__ = ["CTCSteps", "StepDecoder", "TransducerSteps"]
 
@@ -23,6 +24,9 @@ class StepDecoder(Protocol):
     def push(self, h: Tensor, state: Any) -> tuple[Any, bool]:
         """The state after some more steps ``(t, H)``, and whether anything was said in them."""
 
+    def settle(self, state: Any) -> Any:
+        """The same state, with nothing left to be worked out."""
+
     def partial(self, state: Any) -> Transcript:
         """The best transcript so far."""
 
@@ -32,24 +36,31 @@ class StepDecoder(Protocol):
 
 @dataclass(frozen=True)
 class CTCSteps:
-    """Steps to log probabilities of tokens, and these to a decoder of CTC."""
+    """Steps to log probabilities of tokens, and these to a decoder of CTC, some at a time as that is quicker."""
 
     network: SpeechNetwork
     decoder: alignment.Decoder
 
     def initial(self) -> Any:
-        return self.decoder.initial()
+        assert self.network.tokens is not None
+        return State(decoder=self.decoder.initial(), waiting=torch.zeros(0, self.network.tokens.out_features))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def push(self, h: Tensor, state: Any) -> tuple[Any, bool]:
         log_probs = self.network.log_probs(h)
-        return self.decoder.push(log_probs, state), bool((log_probs.argmax(-1) != BLANK).any())
+        spoke = int(log_probs.argmax()) != BLANK if len(h) == 1 else bool((log_probs.argmax(-1) != BLANK).any())
+        return state._replace(waiting=torch.cat([state.waiting, log_probs])), spoke
+
+    def settle(self, state: Any) -> Any:
+        if not len(state.waiting):
+            return state
+        return State(decoder=self.decoder.push(state.waiting, state.decoder), waiting=state.waiting[:0].clone())
 
     def partial(self, state: Any) -> Transcript:
-        return self.decoder.partial(state)
+        return self.decoder.partial(self.settle(state).decoder)
 
     def result(self, state: Any) -> Transcript:
-        return self.decoder.result(state)
+        return self.decoder.result(self.settle(state).decoder)
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,9 @@ class TransducerSteps:
         before, state = int(state.frame), self.search.push(h, state)
         heard = self.search.result(state)
         return state, bool(heard.frames) and heard.frames[-1] >= before
+
+    def settle(self, state: Any) -> Any:
+        return state
 
     def partial(self, state: Any) -> Transcript:
         return self.result(state)

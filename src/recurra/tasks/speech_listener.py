@@ -87,14 +87,14 @@ class Listener:
         said, state = self.push(samples, self.initial(), partial=False)
         return said + self.finish(state)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _at_once(self, samples: Tensor) -> list[Said]:
         frames = self.features(samples)
         if not len(frames):
             return []
         h, _ = self.network(frames[None], torch.tensor([len(frames)]))
         transcript = self.decoder.result(self.decoder.push(h[0], self.decoder.initial())[0])
-        return self._said(transcript, True, 0, h.shape[1], h[0].sum(0))
+        return self.said(transcript, True, 0, h.shape[1], h[0].sum(0))
 
     def initial(self) -> Any:
         """The state before the first sample: tensors in tuples.
@@ -129,62 +129,43 @@ class Listener:
             raise DataError(f"expected samples as int16, or as real numbers from -1 to 1, got {samples.dtype}")
         return samples.float()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def push(self, samples: Tensor, state: Any, partial: bool = True) -> tuple[list[Said], Any]:
         """What became final with the next ``samples (n,)``, then, if asked, what is being said; and the state."""
         frames, sound = self.features.push(samples, state.sound)
         state = state._replace(sound=sound, frames=torch.cat([state.frames, frames]))
-        said, state = self._steps(state)
+        talk = self._steps(state)
         if partial:
-            said += self._now(self.decoder.partial(state.decoder), False, state)
-        return said, state
+            talk.tell(final=False)
+        return talk.said, talk.state()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def finish(self, state: Any) -> list[Said]:
         """What was said before the sound ended here."""
         rest = torch.cat([state.frames, self.features.finish(state.sound)])
-        valid = len(rest) % self.stride
         filling = rest.new_zeros(-len(rest) % self.stride, self.features.size)
-        said, state = self._steps(state._replace(frames=torch.cat([rest, filling])), valid or self.stride)
-        return said + self._now(self.decoder.result(state.decoder), True, state)
+        talk = self._steps(state._replace(frames=torch.cat([rest, filling])), len(rest) % self.stride)
+        talk.tell(final=True)
+        return talk.said
 
-    def _steps(self, state: Any, valid_in_last: int = 0) -> tuple[list[Said], Any]:
-        """All whole steps of the waiting frames; at the end of the sound so many frames of the last one are real."""
-        said: list[Said] = []
+    def _steps(self, state: Any, real: int = 0) -> "_Talk":
+        """All whole steps of the waiting frames; of the last one only ``real`` frames are real, if not 0."""
         assert self.layers is not None
-        hops = len(state.frames) // self.stride
-        if not hops:
-            return said, state
+        stride, hops, past = self.stride, len(state.frames) // self.stride, state.past
+        talk = _Talk(self, state)
         self.layers.state = state.layers
         for hop in range(hops):
-            valid = valid_in_last if valid_in_last and hop == hops - 1 else self.stride
             # A copy: products may round differently by where in memory their numbers lie.
-            x = state.frames[None, hop * self.stride : (hop + 1) * self.stride].clone()
-            e, past = self.network.subsampling.step(x, state.past, valid)
-            found, state = self._step(self.layers.push(e), state._replace(past=past))
-            said += found
-        left = state.frames[hops * self.stride :].clone()
-        return said, state._replace(frames=left, layers=self.layers.state)
+            x = state.frames[None, hop * stride : (hop + 1) * stride].clone()
+            e, past = self.network.subsampling.step(x, past, real if real and hop == hops - 1 else stride)
+            talk.step(self.layers.push(e))
+        talk.before = state._replace(
+            frames=state.frames[hops * stride :].clone(), past=past, layers=self.layers.state
+        )
+        return talk
 
-    def _step(self, h: Tensor, state: Any) -> tuple[list[Said], Any]:
-        """One step of the layers ``h (1, H)`` goes to the decoder; a long silence ends the utterance."""
-        decoder, spoke = self.decoder.push(h, state.decoder)
-        now, begin, quiet = state.clock.tolist()
-        now, quiet = now + 1, 0 if spoke else quiet + 1
-        clock = torch.tensor([now, begin, quiet])
-        state = state._replace(decoder=decoder, heard=state.heard + h[0], clock=clock)
-        if quiet < self.silence:
-            return [], state
-        said = self._now(self.decoder.result(decoder), True, state)
-        fresh = {"decoder": self.decoder.initial(), "heard": torch.zeros_like(state.heard)}
-        return said, state._replace(**fresh, clock=torch.tensor([now, now, 0]))
-
-    def _now(self, transcript: Transcript, final: bool, state: Any) -> list[Said]:
-        now, begin, _ = state.clock.tolist()
-        return self._said(transcript, final, begin, now, state.heard)
-
-    def _said(self, transcript: Transcript, final: bool, begin: int, end: int, heard: Tensor) -> list[Said]:
-        """The utterance of steps ``begin .. end``; nothing if there is no word."""
+    def said(self, transcript: Transcript, final: bool, begin: int, end: int, heard: Tensor) -> list[Said]:
+        """The utterance of steps ``begin .. end``, of sum ``heard (H,)``; nothing if there is no word."""
         words = tuple(
             Word(
                 word.text,
@@ -205,3 +186,39 @@ class Listener:
             return {}
         logits = self.network.language(heard[None, None], torch.tensor([steps]))[0]
         return dict(zip(self.languages, logits.softmax(-1).tolist(), strict=True))
+
+
+class _Talk:
+    """The utterance that is being heard, while some steps come in.
+
+    before  the state before them
+    said    what became final in them, and more when `tell` is asked
+    """
+
+    def __init__(self, listener: Listener, state: Any) -> None:
+        self.listener, self.before, self.decoder, self.heard = listener, state, state.decoder, state.heard
+        self.now, self.begin, self.quiet = state.clock.tolist()
+        self.said: list[Said] = []
+
+    def step(self, h: Tensor) -> None:
+        """One step of the layers ``h (1, H)`` goes to the decoder; a long silence ends the utterance."""
+        self.decoder, spoke = self.listener.decoder.push(h, self.decoder)
+        if self.listener.languages:
+            self.heard = self.heard + h[0]
+        self.now, self.quiet = self.now + 1, 0 if spoke else self.quiet + 1
+        if self.quiet >= self.listener.silence:
+            self.tell(final=True)
+            self.decoder, self.heard = self.listener.decoder.initial(), torch.zeros_like(self.heard)
+            self.begin, self.quiet = self.now, 0
+
+    def tell(self, final: bool) -> None:
+        """Note what is being said, if anything."""
+        decoder = self.listener.decoder
+        self.decoder = decoder.settle(self.decoder)
+        transcript = decoder.result(self.decoder) if final else decoder.partial(self.decoder)
+        self.said += self.listener.said(transcript, final, self.begin, self.now, self.heard)
+
+    def state(self) -> Any:
+        """The state after the steps."""
+        clock = torch.tensor([self.now, self.begin, self.quiet])
+        return self.before._replace(decoder=self.decoder, heard=self.heard, clock=clock)
