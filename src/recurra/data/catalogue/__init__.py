@@ -3,6 +3,7 @@
 from recurra.data.catalogue.entry import Source
 from recurra.data.catalogue.labelled import LABELLED
 from recurra.data.catalogue.series import SERIES
+from recurra.data.catalogue.speech import SPEECH
 from recurra.data.catalogue.tagged import TAGGED
 from recurra.data.catalogue.texts import TEXTS
 from recurra.data.catalogue.translations import TRANSLATIONS
@@ -10,5 +11,5 @@ from recurra.data.catalogue.translations import TRANSLATIONS
 __all__ = ["SOURCES"]
 
 SOURCES: dict[str, Source] = {
-    source.name: source for source in (*TEXTS, *LABELLED, *TAGGED, *SERIES, *TRANSLATIONS)
+    source.name: source for source in (*TEXTS, *LABELLED, *TAGGED, *SERIES, *TRANSLATIONS, *SPEECH)
 }
