@@ -1,5 +1,6 @@
 """Prefix beam search against all paths and all texts, and every cut of a sound against the whole."""
 
+from itertools import pairwise
 from math import exp, inf, log
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from recurra import tree
 from recurra.errors import ConfigError
 from recurra.heads.alignment import Decoder, Greedy, PrefixBeam, align, prefix_beam
-from recurra.heads.fusion import Guide, Together, TokenFusion, WordFusion
+from recurra.heads.fusion import Free, Guide, Together, TokenFusion, WordFusion
 from recurra.heads.lexicon import Lexicon
 from recurra.heads.ngrams import NGrams
 
@@ -75,10 +76,16 @@ def extra_of(guide: Guide, transcript: tuple[int, ...]) -> float:
 
 
 def decoders() -> list[Decoder]:
-    return [Greedy(), PrefixBeam(3), PrefixBeam(4, least=0.02), *(PrefixBeam(4, guide) for guide in guides())]
+    return [
+        Greedy(),
+        PrefixBeam(3),
+        PrefixBeam(4, least=0.02),
+        PrefixBeam(4, horizon=20),
+        *(PrefixBeam(4, guide) for guide in guides()),
+    ]
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize("cut", [1, 2, 7, 64, 65])
 def test_any_cut_gives_the_bits_of_the_whole(number: int, cut: int) -> None:
     decoder, log_probs = decoders()[number], frames(150, 4, seed=number, dtype=torch.float32)
@@ -95,7 +102,7 @@ def test_any_cut_gives_the_bits_of_the_whole(number: int, cut: int) -> None:
     assert decoder.result(whole) == decoder.decode(log_probs[None])[0]
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_what_is_settled_stays(number: int) -> None:
     decoder, log_probs = decoders()[number], (4 * frames(200, 4, seed=number)).log_softmax(-1)
     state, settled = decoder.initial(), ()
@@ -158,8 +165,50 @@ def test_least_and_beam_only_leave_out() -> None:
     assert exp(exact) < 1
 
 
+def test_the_memory_of_an_endless_sound_does_not_grow() -> None:
+    unsure = frames(512, 4, seed=6)
+    sizes = {}
+    for horizon in (0, 40):
+        decoder = PrefixBeam(8, horizon=horizon)
+        state, found = decoder.initial(), []
+        for piece in unsure.split(32):
+            state = decoder.push(piece, state)
+            found.append(len(state.marks))
+        sizes[horizon] = max(found[8:])
+        heard = decoder.result(state).heard
+        assert all(a.end <= b.begin for a, b in pairwise(heard))
+        assert all(one.begin < one.end for one in heard)
+    assert sizes[40] < sizes[0] / 2
+
+
+def test_a_token_that_is_held_longer_than_the_horizon_is_one_token() -> None:
+    held = torch.tensor([0.4, 0.1, 0.4, 0.1]).log().expand(200, 4).double()
+    held = torch.cat([sure("a"), held, sure("b")])
+    for beam in (1, 2, 8):
+        found = PrefixBeam(beam, horizon=10).decode(held[None])[0].heard
+        assert all(a.end <= b.begin for a, b in pairwise(found))
+        assert found[-1].begin == 202
+
+
+def test_leaving_out_what_cannot_win_changes_nothing() -> None:
+    class Unbounded(Together):
+        def __init__(self, guide: Guide) -> None:
+            super().__init__(guide)
+            self.most = inf
+
+    for number, guide in enumerate([Free(), *guides()]):
+        log_probs = frames(60, 4, seed=number)[None]
+        for beam in (2, 5):
+            bounded, asked = PrefixBeam(beam, guide), PrefixBeam(beam, Unbounded(guide))
+            assert bounded.decode(log_probs) == asked.decode(log_probs)
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(ConfigError, match="beam >= 1"):
         PrefixBeam(0)
     with pytest.raises(ConfigError, match="least"):
         PrefixBeam(4, least=1.0)
+    with pytest.raises(ConfigError, match="horizon"):
+        PrefixBeam(4, horizon=-1)
+    with pytest.raises(ConfigError, match="weight of 0 or more"):
+        TokenFusion(NGrams.learn(LINES), SPELLINGS, -0.1)

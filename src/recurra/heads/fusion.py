@@ -60,7 +60,12 @@ class LanguageModel(Walk[S]):
 
 
 class Guide(Walk[S]):
-    """What a search adds to the score of the sound."""
+    """What a search adds to the score of the sound.
+
+    most  no token adds more nats than this: a search need not ask for what cannot win
+    """
+
+    most: float
 
     @abstractmethod
     def follow(self, state: S, token: int) -> tuple[float, S] | None:
@@ -69,6 +74,8 @@ class Guide(Walk[S]):
 
 class Free(Guide[tuple[()]]):
     """All tokens are welcome: the sound alone decides."""
+
+    most = 0.0
 
     def initial(self) -> tuple[()]:
         return ()
@@ -99,8 +106,9 @@ class TokenFusion(Guide[Any]):
     def __init__(
         self, model: LanguageModel[Any], spellings: Sequence[str], weight: float = 0.5, bonus: float = 0.0
     ) -> None:
-        self.model, self.weight, self.bonus = model, weight, bonus
+        self.model, self.weight, self.bonus = model, check_weight(weight), bonus
         self.spellings = check_spellings(spellings, type(self).__name__)
+        self.most = max(0.0, bonus)
 
     def initial(self) -> Any:
         return self.model.initial()
@@ -140,8 +148,10 @@ class WordFusion(Guide[Writing]):
     def __init__(
         self, model: LanguageModel[Any], spellings: Sequence[str], weight: float = 0.5, bonus: float = 0.0
     ) -> None:
-        self.model, self.weight, self.bonus = model, weight, bonus
+        self.model, self.weight, self.bonus = model, check_weight(weight), bonus
         self.spellings = check_spellings(spellings, type(self).__name__)
+        ends = max(sum(map(str.isspace, text)) for text in self.spellings)
+        self.most = max(0.0, bonus) * ends
 
     def initial(self) -> Writing:
         return Writing("", self.model.initial())
@@ -184,6 +194,7 @@ class Together(Guide[tuple[Any, ...]]):
         if not guides:
             raise ConfigError("Together: expected at least one guide")
         self.guides = guides
+        self.most = sum(guide.most for guide in guides)
 
     def initial(self) -> tuple[Any, ...]:
         return tuple(guide.initial() for guide in self.guides)
@@ -212,6 +223,13 @@ class Together(Guide[tuple[Any, ...]]):
     def unpack(self, packed: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         columns = [guide.unpack(column) for guide, column in zip(self.guides, packed, strict=True)]
         return list(zip(*columns, strict=True))
+
+
+def check_weight(weight: float) -> float:
+    """The weight of a language model, or ConfigError."""
+    if not weight >= 0:
+        raise ConfigError(f"fusion: expected a weight of 0 or more, got {weight}")
+    return weight
 
 
 def check_spellings(spellings: Sequence[str], name: str) -> list[str]:

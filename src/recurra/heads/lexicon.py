@@ -25,6 +25,8 @@ class Lexicon(Guide[int]):
     Raises DataError for a word that the tokens cannot spell.
     """
 
+    most = 0.0
+
     def __init__(self, words: Iterable[str], spellings: Sequence[str]) -> None:
         self.spellings = check_spellings(spellings, "Lexicon")
         self.branches: dict[tuple[int, str], int] = {}

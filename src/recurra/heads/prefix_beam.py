@@ -4,10 +4,10 @@ Graves 2008 (chapter 7.5), Hannun et al. 2014; guides (language models, a lexico
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import nsmallest
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,77 +15,13 @@ from torch import Tensor
 from recurra.errors import ConfigError, DataError
 from recurra.heads.decoding import BLANK, Decoder, checked_frames
 from recurra.heads.fusion import Free, Guide
+from recurra.heads.hypotheses import Hypothesis, Mark, commit, common, path
 from recurra.heads.transcripts import Heard, Transcript
 from recurra.tree import State
 
 __all__ = ["PrefixBeam"]
 
 PIECE = 64  # frames after which what is settled leaves the search, so that a long sound costs no more a frame
-
-
-class Mark(NamedTuple):
-    """A token on a path: the mark before it, its frames ``begin .. end - 1``, and its highest log probability."""
-
-    before: "Mark | None"
-    token: int
-    begin: int
-    end: int
-    peak: float
-
-
-class Hypothesis:
-    """A prefix: the tokens since what is settled, and all that the frames so far say about it.
-
-    ends in a blank, or in its last token:     blank   token       log of the sum over all such paths
-                                               blanks  tokens      log probability of the best of them
-                                               blanked said        that path, as marks
-    extra  nats that the guide added
-    place  the guide's state, and steps, what the guide said about tokens after it
-    total  log probability of all paths, and rank, with extra
-    """
-
-    __slots__ = (
-        "blank",
-        "blanked",
-        "blanks",
-        "extra",
-        "key",
-        "place",
-        "rank",
-        "said",
-        "steps",
-        "token",
-        "tokens",
-        "total",
-    )
-
-    def __init__(self, key: tuple[int, ...], extra: float, place: Any, steps: dict[int, Any]) -> None:
-        self.key, self.extra, self.place, self.steps = key, extra, place, steps
-        self.blank = self.token = self.blanks = self.tokens = self.total = self.rank = -inf
-        self.blanked: Mark | None = None
-        self.said: Mark | None = None
-
-    def close(self) -> "Hypothesis":
-        """Sum up when all its paths are known."""
-        self.total = plus(self.blank, self.token)
-        self.rank = self.total + self.extra
-        return self
-
-    def best(self) -> tuple[float, Mark | None]:
-        """The likeliest of its paths."""
-        return (self.blanks, self.blanked) if self.blanks >= self.tokens else (self.tokens, self.said)
-
-    def stay(self, row: Sequence[float], time: int) -> "Hypothesis":
-        """The same prefix a frame later: by a blank, or by its last token once more."""
-        after = Hypothesis(self.key, self.extra, self.place, self.steps)
-        best, path = self.best()
-        after.blank, after.blanks, after.blanked = self.total + row[BLANK], best + row[BLANK], path
-        if self.said is not None:
-            before, token, begin, _, peak = self.said
-            more = row[token]
-            after.token, after.tokens = self.token + more, self.tokens + more
-            after.said = Mark(before, token, begin, time + 1, max(peak, more))
-        return after
 
 
 class PrefixBeam(Decoder):
@@ -95,20 +31,26 @@ class PrefixBeam(Decoder):
         n_t(y)     = p_t(y_U) (n_{t-1}(y) + b_{t-1}(y-) + [y_U differs from y_{U-1}] n_{t-1}(y-))
         score(y)   = log(b_T(y) + n_T(y)) + guide(y)        y- is y without its last token y_U
 
-    With a beam as wide as all prefixes and least = 0 it is exact. The frames of the tokens are those of the best
-    path that the search knows.
+    With a beam as wide as all prefixes, and nothing left out, it is exact. The frames of the tokens are those of
+    the best path that the search knows.
 
-    beam   how many prefixes go on
-    guide  what else says which transcript is likely: a language model, a lexicon; None: nothing
-    least  a token less probable than this in a frame is not tried there
+    beam     how many prefixes go on
+    guide    what else says which transcript is likely: a language model, a lexicon; None: nothing
+    least    a token less probable than this in a frame is not tried there
+    horizon  frames after which the search believes its best prefix, so that a sound without end needs no more
+             memory and no more time a frame; 0: never
 
     Raises DataError where nothing is possible: a frame that gives all that the guide allows probability 0.
     """
 
-    def __init__(self, beam: int = 16, guide: Guide[Any] | None = None, least: float = 1e-4) -> None:
-        if beam < 1 or not 0 <= least < 1:
-            raise ConfigError(f"prefix beam: expected beam >= 1 and 0 <= least < 1, got {beam} and {least}")
-        self.beam, self.guide = beam, Free() if guide is None else guide
+    def __init__(
+        self, beam: int = 16, guide: Guide[Any] | None = None, least: float = 1e-4, horizon: int = 1000
+    ) -> None:
+        if beam < 1 or not 0 <= least < 1 or horizon < 0:
+            raise ConfigError(
+                f"prefix beam: expected beam >= 1, 0 <= least < 1 and horizon >= 0, got {beam}, {least}, {horizon}"
+            )
+        self.beam, self.guide, self.horizon = beam, Free() if guide is None else guide, horizon
         self.least = math.log(least) if least else -inf
 
     @torch.no_grad()
@@ -116,7 +58,8 @@ class PrefixBeam(Decoder):
         (place,) = self.guide.ready([self.guide.initial()])
         empty = Hypothesis((), 0.0, place, {})
         empty.blank = empty.blanks = 0.0
-        return self._pack([empty.close()], _nothing(), 0)
+        nothing = State(tokens=torch.zeros(0, 3, dtype=torch.int64), peaks=torch.zeros(0, dtype=torch.float64))
+        return self._pack([empty.close()], nothing, 0)
 
     @torch.no_grad()
     def push(self, log_probs: Tensor, state: Any) -> Any:
@@ -125,6 +68,8 @@ class PrefixBeam(Decoder):
             for row, likely in _rows(frames, self.least):
                 hypotheses = self._frame(hypotheses, row, likely, time)
                 time += 1
+                if self.horizon and time % PIECE == 0:
+                    hypotheses = commit(hypotheses, time - self.horizon)
             state = self._pack(hypotheses, state.settled, time)
         return state
 
@@ -133,27 +78,27 @@ class PrefixBeam(Decoder):
     ) -> list[Hypothesis]:
         """The best prefixes after one more frame, best first."""
         found = {one.key: one.stay(row, time) for one in hypotheses}
-        fresh = set()
+        fresh: dict[tuple[int, ...], Hypothesis] = {}
+        enough = self._enough(found.values())
         for one in hypotheses:
-            last, (best, path) = one.said.token if one.said is not None else BLANK, one.best()
+            last, whole = one.said.token if one.said is not None else BLANK, (one.total, *one.best())
             for token in likely:
-                source = (one.blank, one.blanks, one.blanked) if token == last else (one.total, best, path)
-                if source[0] == -inf:
-                    continue
+                source = whole if token != last else (one.blank, one.blanks, one.blanked)
                 key = (*one.key, token)
-                child = found.get(key)
-                if child is None:
+                known = found.get(key)
+                if known is not None:
+                    known.hear(token, row[token], source, time)
+                elif source[0] + row[token] + (one.extra + self.guide.most) >= enough and source[0] > -inf:
                     child = self._child(one, token, key)
-                    if child is None:
-                        continue
-                    found[key] = child
-                    fresh.add(key)
-                more = row[token]
-                child.token = plus(child.token, source[0] + more)
-                if source[1] + more > child.tokens:
-                    child.tokens = source[1] + more
-                    child.said = Mark(source[2], token, time, time + 1, more)
-        return self._keep([one.close() for one in found.values()], fresh, time)
+                    if child is not None:
+                        child.hear(token, row[token], source, time)
+                        fresh[key] = child
+        return self._keep([one.close() for one in (*found.values(), *fresh.values())], fresh, time)
+
+    def _enough(self, staying: Iterable[Hypothesis]) -> float:
+        """A new prefix of a lower rank would not be kept: there are ``beam`` that rank higher without it."""
+        ranks = sorted((one.close().rank for one in staying), reverse=True)
+        return ranks[self.beam - 1] if len(ranks) >= self.beam else -inf
 
     def _child(self, parent: Hypothesis, token: int, key: tuple[int, ...]) -> Hypothesis | None:
         """A new prefix, if the guide allows it."""
@@ -162,9 +107,12 @@ class PrefixBeam(Decoder):
         step = parent.steps[token]
         return None if step is None else Hypothesis(key, parent.extra + step[0], step[1], {})
 
-    def _keep(self, found: list[Hypothesis], fresh: set[tuple[int, ...]], time: int) -> list[Hypothesis]:
+    def _keep(
+        self, found: list[Hypothesis], fresh: dict[tuple[int, ...], Hypothesis], time: int
+    ) -> list[Hypothesis]:
         """The best of them; the guide gets those ready that are new."""
-        kept = nsmallest(self.beam, (one for one in found if one.rank > -inf), key=lambda one: (-one.rank, one.key))
+        possible = (one for one in found if one.rank > -inf)
+        kept = nsmallest(self.beam, possible, key=lambda one: (-one.rank, one.key))
         if not kept:
             raise DataError(f"prefix beam: frame {time} gives every transcript that is allowed probability 0")
         new = [one for one in kept if one.key in fresh]
@@ -199,37 +147,29 @@ class PrefixBeam(Decoder):
 
     def _pack(self, hypotheses: list[Hypothesis], settled: Any, time: int) -> Any:
         """Plain tensors: what is settled, the marks that the hypotheses share as a tree, and their numbers."""
-        common = _common(hypotheses)
-        numbers: dict[int, int] = {id(mark): -1 for mark in common}
+        shared = common(hypotheses)
+        numbers: dict[int, int] = {id(mark): -1 for mark in shared}
         marks: list[Mark] = []
         ways = [[_number(one.blanked, numbers, marks), _number(one.said, numbers, marks)] for one in hypotheses]
         before = [-1 if mark.before is None else numbers[id(mark.before)] for mark in marks]
+        rows = [[number, *mark[1:4]] for number, mark in zip(before, marks, strict=True)]
+        nats = [[one.blank, one.token, one.blanks, one.tokens, one.extra] for one in hypotheses]
         return State(
             time=torch.tensor(time),
-            settled=_settle(settled, common),
-            marks=torch.tensor([[b, *mark[1:4]] for b, mark in zip(before, marks, strict=True)]).long().view(-1, 4),
+            settled=_settle(settled, shared),
+            marks=torch.tensor(rows, dtype=torch.int64).view(-1, 4),
             peaks=torch.tensor([mark.peak for mark in marks], dtype=torch.float64),
             ways=torch.tensor(ways),
-            nats=torch.tensor(
-                [[one.blank, one.token, one.blanks, one.tokens, one.extra] for one in hypotheses],
-                dtype=torch.float64,
-            ),
+            nats=torch.tensor(nats, dtype=torch.float64),
             guide=self.guide.pack([one.place for one in hypotheses]),
         )
 
     def _unpack(self, state: Any) -> list[Hypothesis]:
         marks: list[Mark | None] = [None]  # number -1 is what is settled
-        for (before, *numbers), peak in zip(state.marks.tolist(), state.peaks.tolist(), strict=True):
-            marks.append(Mark(marks[before + 1], numbers[0], numbers[1], numbers[2], peak))
+        for (before, token, begin, end), peak in zip(state.marks.tolist(), state.peaks.tolist(), strict=True):
+            marks.append(Mark(marks[before + 1], token, begin, end, peak))
         rows = zip(state.ways.tolist(), state.nats.tolist(), self.guide.unpack(state.guide), strict=True)
         return [_hypothesis([marks[way + 1] for way in ways], nats, place) for ways, nats, place in rows]
-
-
-def plus(a: float, b: float) -> float:
-    """``log(exp(a) + exp(b))``."""
-    if a < b:
-        a, b = b, a
-    return a if b == -inf else a + math.log1p(math.exp(b - a))
 
 
 def _rows(frames: Tensor, least: float) -> Iterator[tuple[list[float], list[int]]]:
@@ -238,27 +178,6 @@ def _rows(frames: Tensor, least: float) -> Iterator[tuple[list[float], list[int]
     for time, token in (frames[:, 1:] > least).nonzero().tolist():
         likely[time].append(token + 1)
     return zip(frames.tolist(), likely, strict=True)
-
-
-def _path(mark: Mark | None) -> list[Mark]:
-    """The marks of a path, first to last."""
-    found = []
-    while mark is not None:
-        found.append(mark)
-        mark = mark.before
-    return found[::-1]
-
-
-def _common(hypotheses: list[Hypothesis]) -> list[Mark]:
-    """The marks that no frame to come can change: over, and on all paths of all hypotheses."""
-    ends = [one.blanked for one in hypotheses if one.blanks > -inf]
-    ends += [one.said.before for one in hypotheses if one.said is not None]
-    common = _path(ends[0])
-    for end in ends[1:]:
-        other = _path(end)
-        same = [a is b for a, b in zip(common, other, strict=False)]
-        common = common[: same.index(False) if False in same else len(same)]
-    return common
 
 
 def _number(mark: Mark | None, numbers: dict[int, int], marks: list[Mark]) -> int:
@@ -270,28 +189,24 @@ def _number(mark: Mark | None, numbers: dict[int, int], marks: list[Mark]) -> in
     for one in reversed(missing):
         numbers[id(one)] = len(marks)
         marks.append(one)
-    return numbers[id(missing[0])] if missing else -1 if mark is None else numbers[id(mark)]
+    last = missing[0] if missing else mark
+    return -1 if last is None else numbers[id(last)]
 
 
-def _nothing() -> Any:
-    """No token is settled."""
-    return State(tokens=torch.zeros(0, 3, dtype=torch.int64), peaks=torch.zeros(0, dtype=torch.float64))
-
-
-def _settle(settled: Any, common: list[Mark]) -> Any:
+def _settle(settled: Any, shared: list[Mark]) -> Any:
     """What is settled, and more."""
-    if not common:
+    if not shared:
         return settled
-    tokens = settled.tokens.new_tensor([mark[1:4] for mark in common])
-    peaks = settled.peaks.new_tensor([mark.peak for mark in common])
+    tokens = settled.tokens.new_tensor([mark[1:4] for mark in shared])
+    peaks = settled.peaks.new_tensor([mark.peak for mark in shared])
     return State(tokens=torch.cat([settled.tokens, tokens]), peaks=torch.cat([settled.peaks, peaks]))
 
 
-def _hypothesis(paths: list[Mark | None], nats: list[float], place: Any) -> Hypothesis:
-    path = _path(paths[1] if paths[1] is not None else paths[0])
-    one = Hypothesis(tuple(mark.token for mark in path), nats[4], place, {})
+def _hypothesis(ways: list[Mark | None], nats: list[float], place: Any) -> Hypothesis:
+    marks = path(ways[1] if ways[1] is not None else ways[0])
+    one = Hypothesis(tuple(mark.token for mark in marks), nats[4], place, {})
     one.blank, one.token, one.blanks, one.tokens = nats[:4]
-    one.blanked, one.said = paths
+    one.blanked, one.said = ways
     return one.close()
 
 
@@ -299,5 +214,5 @@ def _heard(settled: Any, one: Hypothesis) -> tuple[Heard, ...]:
     """All tokens of a hypothesis, by its best path."""
     columns = zip(settled.tokens.tolist(), settled.peaks.tolist(), strict=True)
     rows = [[*row, peak] for row, peak in columns]
-    rows += [[*mark[1:]] for mark in _path(one.best()[1])]
+    rows += [[*mark[1:]] for mark in path(one.best()[1])]
     return tuple(Heard(token, begin, end, math.exp(peak)) for token, begin, end, peak in rows)

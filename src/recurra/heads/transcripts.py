@@ -35,7 +35,8 @@ class Transcript(NamedTuple):
 
     heard    the tokens, in order
     score    what transcripts are ranked by, in nats, higher is better
-    settled  how many of the tokens no sound to come can change any more, neither them nor their frames
+    settled  how many of the tokens no sound to come can change any more, neither them nor their frames (but if the
+             sound ends within a word of a lexicon, that word is left out)
     """
 
     heard: tuple[Heard, ...]
