@@ -11,7 +11,7 @@ import recurra
 from benchmarks.peers import torch_layers
 from benchmarks.steps import Training
 
-__all__ = ["readable"]
+__all__ = ["readable", "rise"]
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -30,11 +30,15 @@ def main() -> None:
     x = torch.randn(time, batch, hidden) if side == "torch.nn" else torch.randn(batch, time, hidden)
     few = x[:3] if side == "torch.nn" else x[:, :3]
     Training(module, lambda: run(few.contiguous()))()
-    step = Training(module, lambda: run(x))
+    print(rise(Training(module, lambda: run(x))))
+
+
+def rise(step: Callable[[], object]) -> int:
+    """By how many bytes the resident memory rises at most while a step runs."""
     RESET.write_text("5", encoding="utf-8")
     begin = _field("VmRSS")
     step()
-    print(_field("VmHWM") - begin)
+    return _field("VmHWM") - begin
 
 
 def _forward(side: str, layer: torch.nn.RNNBase) -> tuple[torch.nn.Module, Callable[[Tensor], Tensor]]:

@@ -16,6 +16,7 @@ from benchmarks.sections import (
     streaming,
     tagging,
     training,
+    transducer,
     translation,
     zoo,
 )
@@ -39,5 +40,6 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "memories": memories.run,
     "memory": memory.run,
     "translation": translation.run,
+    "transducer": transducer.run,
     "compiling": compiling.run,
 }

@@ -13,12 +13,13 @@ SCRIPT = """
 import random, sys, torch
 from recurra import Bidirectional, LayerNormLSTM, PeepholeLSTM, RecurrentDropout, Stream, Zoneout, linear_scan, zoo
 from recurra.heads.crf import CRF
-from recurra.kernels.cpu import build, crfs, loops
+from recurra.heads.transducer import Transducer
+from recurra.kernels.cpu import build, crfs, loops, transducers
 
 build.FLAGS = (*build.FLAGS, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 loops.SPARE = int(sys.argv[1])
 loops.OWN_CACHE = 8000  # so that small layers too are split by units
-crfs.LITTLE = 0  # so that small batches too are split by rows
+crfs.LITTLE = transducers.LITTLE = 0  # so that small batches too are split by rows
 random.seed(0)
 torch.set_num_threads(2)
 for kind in (PeepholeLSTM, LayerNormLSTM, zoo.MUT3, zoo.IndRNN):
@@ -50,6 +51,15 @@ for kinds in (1, 7, 15, 16, 17, 33, 50, 64, 65, 130):
     crf(scores, tags, lengths).sum().backward()
     crf.marginals(scores, lengths)
     assert "reference" not in crf.explain(scores, lengths)
+for kinds, joint in ((2, 1), (17, 33), (50, 48), (33, 70)):
+    batch, time, longest = random.randint(1, 11), random.randint(1, 9), random.randint(0, 20)
+    head = Transducer(3, kinds, 4, 5, joint=joint)
+    torch.nn.init.normal_(head.from_encoder.weight, std=random.choice([0.1, 100]))
+    sizes = torch.tensor([random.randint(0, longest) for _ in range(batch)])
+    lengths = torch.tensor([random.randint(min(1, int(size)), time) for size in sizes])
+    encoded, tokens = torch.randn(batch, time, 3, requires_grad=True), torch.randint(1, kinds, (batch, longest))
+    head(encoded, lengths, tokens, sizes).sum().backward()
+    assert "native ran" in head.explain(encoded, lengths, tokens, sizes)
 print("clean")
 """
 

@@ -44,9 +44,9 @@ class Transducer(nn.Module):
         p(k | t, u) = softmax(W z_{t,u} + b)[k]                       k = 0 is the blank: nothing more at this frame
         p(y | e) = the sum over all ways to write y_1 .. y_U while going through the frames
 
-    Any frame may write any number of tokens. So there may be more tokens than frames, and what was written matters to
-    what is written next. All methods take encoded frames ``e (B, T, F)``, padded on the right, and lengths ``(B,)`` as
-    every layer does, or None. Padding is never read. Half precision is computed in float32.
+    Any frame may write any number of tokens. So there may be more tokens than frames, and what was written matters
+    to what is written next. All methods take encoded frames ``e (B, T, F)``, padded on the right, and lengths
+    ``(B,)`` as every layer does, or None. Padding is never read. Half precision is computed in float32.
 
     encoder_size  F
     tokens        V, the kinds of token, the blank among them as token 0
@@ -186,7 +186,7 @@ class Transducer(nn.Module):
         if not torch.compiler.is_compiling() and bool(wrong.any()):
             row, place = wrong.nonzero()[0].tolist()
             raise DataError(
-                f"Transducer: row {row}, place {place}: expected a token of 1 to {self.tokens - 1} (0 is the blank), "
-                f"got {int(tokens[row, place])}"
+                f"Transducer: row {row}, place {place}: expected a token of 1 to {self.tokens - 1}, for 0 is the "
+                f"blank; got {int(tokens[row, place])}"
             )
         return tokens.masked_fill(~inside, 0)

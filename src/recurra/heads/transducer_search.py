@@ -126,9 +126,9 @@ class _Hypothesis(NamedTuple):
 class BeamSearch:
     """The likeliest transcripts among those that ``beam`` hypotheses reach, frame by frame.
 
-    Hypotheses with the same tokens are one: their probabilities are added. At each frame all leave by the blank, then
-    the ``beam`` best of those with one more token do, then of those with two, until none of them can come among the
-    best. With a beam as wide as all transcripts, and ``most`` as large as the longest, the search is exact.
+    Hypotheses with the same tokens are one: their probabilities are added. At each frame all leave by the blank,
+    then the ``beam`` best of those with one more token do, then of those with two, until none of them can come
+    among the best. With a beam as wide as all transcripts, and ``most`` as large as the longest, it is exact.
 
     most  tokens that a frame may write
     """
@@ -249,8 +249,8 @@ def _unpack(state: Any) -> Iterator[_Hypothesis]:
     tokens, frames, sure = state.tokens.tolist(), state.frames.tolist(), state.sure.tolist()
     for row, (end, size) in enumerate(zip(accumulate(sizes), sizes, strict=True)):
         part = slice(end - size, end)
-        parts = (tuple(values[part]) for values in (tokens, frames, sure))
-        yield _Hypothesis(*parts, float(state.scores[row]), float(state.ways[row]), row)
+        found = tuple(tokens[part]), tuple(frames[part]), tuple(sure[part])
+        yield _Hypothesis(*found, float(state.scores[row]), float(state.ways[row]), row)
 
 
 def _at_least_one(**values: int) -> None:

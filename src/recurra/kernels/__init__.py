@@ -4,7 +4,7 @@ The variants of each operation are named here, fastest first.
 """
 
 from recurra.kernels import chunkwise, flash_memory, torch_functions, transducer_blocks
-from recurra.kernels.cpu import crf_operation, crfs, fused, scans
+from recurra.kernels.cpu import crf_operation, crfs, fused, scans, transducers
 from recurra.kernels.crf import likelihood, posterior
 from recurra.kernels.crf_paths import best_path
 from recurra.kernels.gated_scan import fits_loop, gated_scan, run_loop
@@ -30,6 +30,6 @@ posterior.variant("native", crfs.accepts_posterior)(crfs.posterior)
 posterior.captured = crf_operation.posterior
 best_path.variant("native", crfs.accepts)(crfs.best_path)
 best_path.captured = crf_operation.best_path
+transducer.variant("native", transducers.accepts)(transducers.run)
 transducer.variant("blocks", transducer_blocks.accepts)(transducer_blocks.run)
-transducer.captured = transducer_blocks.run
 steps.variant("blocks", transducer_blocks.accepts_steps)(transducer_blocks.arcs)

@@ -1,11 +1,11 @@
 """The ways through a transducer's lattice: their sum, the share of each step in it, and the best one.
 
-A way begins at node (0, 0) and leaves from (T - 1, U). From (t, u) it goes to (t + 1, u) by a blank, or to (t, u + 1)
-by the next token. All nodes with the same d = t + u come after all those with less, so a diagonal is computed at once,
-and every way passes through exactly one node of each.
+A way begins at node (0, 0) and leaves from (T - 1, U). From (t, u) it goes to (t + 1, u) by a blank, or to
+(t, u + 1) by the next token. All nodes with the same d = t + u come after all those with less, so a diagonal is
+computed at once, and every way passes through exactly one node of each.
 
-Numbers stay small however long a row is: the largest of each diagonal is taken away, and what was taken is summed in
-float64, as in `crf`.
+Numbers stay small however long a row is: the largest of each diagonal is taken away, and what was taken is summed
+in float64, as in `crf`.
 """
 
 from dataclasses import dataclass
@@ -56,11 +56,13 @@ def nats(arcs: Arcs) -> Tensor:
 
 def posterior(arcs: Arcs) -> Arcs:
     """The share of the ways that take each step: what -nats gains when the step's log probability does."""
+    if not arcs.blank.numel():
+        return arcs
     with torch.enable_grad():
         blank, token = (steps.detach().requires_grad_() for steps in (arcs.blank, arcs.token))
         whole = nats(Arcs(blank, token, arcs.lengths, arcs.token_lengths))
-        found = torch.autograd.grad(whole, (blank, token), -torch.ones_like(whole))
-    return Arcs(*found, arcs.lengths, arcs.token_lengths)
+        shares = torch.autograd.grad(whole, (blank, token), -torch.ones_like(whole), materialize_grads=True)
+    return Arcs(shares[0], shares[1], arcs.lengths, arcs.token_lengths)
 
 
 def best_way(arcs: Arcs) -> tuple[Tensor, Tensor]:
@@ -110,7 +112,7 @@ def _reached(at: Tensor, blank: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _skewed(steps: Tensor) -> Tensor:
-    """Steps by diagonals ``(B, T + U, U + 1)``: place (d, u) is that of node (d - u, u), -inf where there is none."""
+    """Steps by diagonals ``(B, T + U, U + 1)``: at (d, u) those of node (d - u, u), -inf where there is none."""
     _, frames, places = steps.shape
     if not frames:
         return steps

@@ -92,10 +92,11 @@ def next_tokens(call: TransducerCall) -> Tensor:
 
 
 def masked(call: TransducerCall, blank: Tensor, token: Tensor) -> Arcs:
-    """Steps ``(B, T, U + 1)`` with -inf where there is none."""
-    heard = ragged.mask(call.lengths, blank.shape[1], blank.device)[:, :, None]
-    written = ragged.mask(call.token_lengths + 1, blank.shape[2], blank.device)[:, None]
-    blank = blank.masked_fill(~(heard & written), -inf)
+    """Steps ``(B, T, U + 1)`` with -inf where there is none: the last frame is left only after the last token."""
+    (_, frames, places), device = blank.shape, blank.device
+    heard, before_last = (ragged.mask(call.lengths - k, frames, device)[:, :, None] for k in (0, 1))
+    written, at_last = (ragged.mask(call.token_lengths + 1 - k, places, device)[:, None] for k in (0, 1))
+    blank = blank.masked_fill(~(heard & written & (before_last | ~at_last)), -inf)
     token = token.masked_fill(~(heard & (next_tokens(call) > 0)[:, None]), -inf)
     return Arcs(blank, token, call.lengths, call.token_lengths)
 

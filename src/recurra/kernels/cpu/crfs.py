@@ -36,7 +36,7 @@ _POINTERS = (
 @lru_cache(maxsize=3)
 def _kernel(name: str) -> native.Function:
     """A function of crf.cpp, as ``struct Call`` there."""
-    library = build.load(joined("math.h", "product.h", "team.h", "crf.h", "crf.cpp") + "\n")
+    library = build.load(joined("math.h", "product.h", "team.h", "lanes.h", "crf.h", "crf.cpp") + "\n")
     library.use_openmp(*openmp.addresses())
     return native.Function(library, name, dict.fromkeys(f"{_NUMBERS} {_POINTERS}".split(), 0))
 
