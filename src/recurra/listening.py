@@ -122,15 +122,15 @@ def _microphone(device: str, rate: int, size: int) -> Iterator[Tensor]:
         )
     except (library.PortAudioError, ValueError) as error:
         raise ConfigError(
-            f"cannot open a microphone at {rate} samples a second: {error}; choose another one with --device (python "
-            "-m sounddevice lists them), or play a file with --from-file"
+            f"cannot open a microphone at {rate} samples a second: {error}; choose another one with --device "
+            "(python -m sounddevice lists them), or play a file with --from-file"
         ) from error
     with microphone:
         print("listening; Ctrl-C stops", file=sys.stderr)
         while True:
             samples, lost = blocks.get()
             if lost:
-                raise DataError("the microphone was faster than this machine and sound was lost; try a larger --block")
+                raise DataError("sound was lost: this machine is slower than the microphone; try a larger --block")
             yield samples
 
 
@@ -144,7 +144,7 @@ def _sounddevice() -> Any:
         ) from error
     except OSError as error:  # the library is there, PortAudio is not
         raise ConfigError(
-            f"a microphone needs PortAudio ({error}); install it, on Debian with: apt install libportaudio2, or play "
-            "a file with --from-file"
+            f"a microphone needs PortAudio ({error}); install it, on Debian with: apt install libportaudio2, or "
+            "play a file with --from-file"
         ) from error
     return sounddevice

@@ -5,11 +5,30 @@ from recurra.tasks.classify import TextClassifier
 from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
+from recurra.tasks.speech import SpeechRecognizer
 from recurra.tasks.tag import Tagger
 from recurra.tasks.translate import Translator
 
-__all__ = ["TASKS", "LanguageModel", "MusicModel", "SequenceClassifier", "Tagger", "TextClassifier", "Translator"]
+__all__ = [
+    "TASKS",
+    "LanguageModel",
+    "MusicModel",
+    "SequenceClassifier",
+    "SpeechRecognizer",
+    "Tagger",
+    "TextClassifier",
+    "Translator",
+]
 
 TASKS: dict[str, type[Estimator]] = {
-    task.name: task for task in (LanguageModel, MusicModel, TextClassifier, SequenceClassifier, Tagger, Translator)
+    task.name: task
+    for task in (
+        LanguageModel,
+        MusicModel,
+        TextClassifier,
+        SequenceClassifier,
+        SpeechRecognizer,
+        Tagger,
+        Translator,
+    )
 }

@@ -11,12 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from recurra import files
 from recurra.data.audio import Sound, read_sound, resample
 from recurra.data.features import Cepstra, Features, FilterBanks
 from recurra.data.manifests import Utterance, read_manifest
@@ -24,7 +26,7 @@ from recurra.data.normalisation import Statistics, normalised, statistics
 from recurra.errors import DataError, RunError
 from recurra.heads.alignment import Greedy
 from recurra.heads.transducer_search import GreedySearch
-from recurra.heads.word_errors import WordErrors
+from recurra.heads.word_errors import WordErrors, word_errors
 from recurra.kernels import dispatch
 from recurra.run.estimator import Estimator
 from recurra.run.protocol import Batches, Data
@@ -34,6 +36,7 @@ from recurra.tasks.speech_data import read_parts
 from recurra.tasks.speech_decoding import CTCSteps, StepDecoder, TransducerSteps
 from recurra.tasks.speech_listener import Listener, Said
 from recurra.tasks.speech_network import SpeechNetwork
+from recurra.tasks.speech_pictures import draw_hearing, draw_word_errors
 from recurra.tasks.speech_search import Speller
 from recurra.tasks.speech_sounds import Sounds
 from recurra.tasks.speech_stream import Latency, SpeechStream
@@ -73,7 +76,7 @@ class SpeechRecognizer(Estimator):
     def data(self) -> Data:
         """The recordings in three parts; tokens, languages and what features are like come from the first one."""
         parts = read_parts(self.config.data)
-        self.notes = {"read": parts.note}
+        self.notes = {"read": ", ".join(parts.notes)}
         if self.tokens is None:
             self._learn(parts.train)
         train, config = self._rows(parts.train), self.config.data
@@ -129,7 +132,7 @@ class SpeechRecognizer(Estimator):
     def _allows(self, row: SpeechRow) -> bool:
         """Whether CTC can say so many tokens in the recording, played as fast as it may be."""
         tokens, config = self._tokens().encode(row.text), self.config
-        needed = len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+        needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
         if config.model.head == "transducer" and not config.model.auxiliary:
             needed = min(1, needed)
         hop = self._features().hop
@@ -158,7 +161,8 @@ class SpeechRecognizer(Estimator):
 
     def network(self) -> nn.Module:
         size = self.config.features.size
-        return SpeechNetwork(self.config.model, size, len(self._tokens()), len(self.languages))
+        kinds, reader = len(self._tokens()), self.speller.network
+        return SpeechNetwork(self.config.model, size, kinds, len(self.languages), reader).cpu()
 
     def begin(self, network: nn.Module) -> None:
         """Forget an earlier training."""
@@ -186,11 +190,14 @@ class SpeechRecognizer(Estimator):
             if self.languages:
                 found = network.language(*encoded).argmax(1)
                 right, known = right + int((found == batch.languages).sum()), known + len(found)
-        measured = self._errors(rows, texts) | {"loss": nats / max(1, count)}
+        measured = self._shares(rows, texts) | {"loss": nats / max(1, count)}
         return measured | ({"language_accuracy": right / max(1, known)} if self.languages else {})
 
-    def _errors(self, rows: Sequence[SpeechRow], texts: list[str]) -> dict[str, float]:
-        errors = WordErrors([row.text for row in rows], texts)
+    def _compared(self, rows: Sequence[SpeechRow], texts: Sequence[str]) -> WordErrors:
+        return word_errors([row.text for row in rows], texts)
+
+    def _shares(self, rows: Sequence[SpeechRow], texts: Sequence[str]) -> dict[str, float]:
+        errors = self._compared(rows, texts)
         exact = sum(row.text == text for row, text in zip(rows, texts, strict=True)) / max(1, len(rows))
         return {"wer": errors.wer, "cer": errors.cer, "accuracy": exact}
 
@@ -224,7 +231,7 @@ class SpeechRecognizer(Estimator):
         """Errors of what `predict` would answer, and how long one core takes for it.
 
         wer, cer                                errors in all words, in all characters; 0.05 is 5 %
-        substitutions, deletions, insertions    what the word errors are, as shares of all words
+        substituted, deleted, inserted          what the word errors are, as shares of all words
         accuracy                                share of recordings without an error
         rtf                                     real-time factor on one core: seconds of computing a second of sound
         latency_ms                              of a causal network: milliseconds that 100 ms of live sound take, 19
@@ -236,14 +243,13 @@ class SpeechRecognizer(Estimator):
         with _one_core():
             heard = [self._timed(listener, row, latency) for row in rows]
         texts = [_text(said) for said in heard]
-        errors = WordErrors([row.text for row in rows], texts)
-        measured = self._errors(rows, texts)
-        for what in ("substitutions", "deletions", "insertions"):
-            measured[what] = getattr(errors, what) / max(1, errors.words)
+        measured, words = self._shares(rows, texts), self._compared(rows, texts).words
+        for what in ("substituted", "deleted", "inserted"):
+            measured[what] = getattr(words, what) / max(1, words.there)
         if self.config.search.beam > 1:
             plain = self.listener(greedy=True)
             found = [_text(plain.whole(self.sounds(row.utterance))) for row in rows]
-            measured["wer_greedy"] = self._errors(rows, found)["wer"]
+            measured["wer_greedy"] = self._shares(rows, found)["wer"]
         if self.languages:
             right = [_language(said) == row.utterance.language for said, row in zip(heard, rows, strict=True)]
             measured["language_accuracy"] = sum(right) / max(1, len(right))
@@ -306,6 +312,28 @@ class SpeechRecognizer(Estimator):
     def read(self, source: str) -> Batches:
         """The recordings of a manifest, or of a folder of sounds and texts."""
         return self._measurable("other", read_manifest(source))
+
+    @torch.no_grad()
+    def draw_answer(self, raw: str | Path | Sound, folder: Path, name: str) -> list[Path]:
+        """The spectrogram of a recording, and below it when the network heard which token."""
+        path = folder / f"{name}.png"
+        samples = (raw if isinstance(raw, Sound) else self._read(raw)).samples
+        draw_hearing(self.listener(), samples, self._plain_features(), path)
+        return [path]
+
+    def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
+        """Which words are wrong, as ``words.png`` and ``words.txt``; the worst recording as ``worst.png``."""
+        rows: Sequence[SpeechRow] = batches.rows  # type: ignore[attr-defined]
+        listener, paths = self.listener(), [folder / name for name in ("words.png", "words.txt", "worst.png")]
+        texts = [_text(listener.whole(self.sounds(row.utterance))) for row in rows]
+        errors = self._compared(rows, texts)
+        draw_word_errors(errors, paths[0])
+        files.write_text(paths[1], errors.table(len(errors.rows)) + "\n")
+        rates = [self._compared([row], [text]).wer for row, text in zip(rows, texts, strict=True)]
+        worst = rates.index(max(rates))
+        samples, title = self.sounds(rows[worst].utterance), f"said: {rows[worst].text}; heard: {texts[worst]}"
+        draw_hearing(listener, samples, self._plain_features(), paths[2], title)
+        return paths
 
     def explain(self) -> str:
         """Which kernel runs for a training batch."""

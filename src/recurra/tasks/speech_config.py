@@ -5,7 +5,7 @@ from typing import Literal
 
 from recurra.config import key
 from recurra.errors import ConfigError
-from recurra.tasks.checks import check_layer, check_least, check_shares
+from recurra.tasks.checks import check_layer, check_least, check_shares, check_split
 
 __all__ = [
     "SpeechAugment",
@@ -32,6 +32,9 @@ class SpeechData:
         "isolated", "of spoken digits, what valid and test are: single digits, or strings of 3 to 7"
     )
     left_out: str = key("", "of spoken digits: this speaker is the test part and is not trained on; empty: nobody")
+    split: tuple[float, ...] = key(
+        (0.8, 0.1, 0.1), "shares of a manifest or folder that has no parts, by transcript"
+    )
     tokens: Literal["characters", "words", "byte_pairs"] = key("characters", "what the network writes")
     size: int = key(0, "most kinds of token; 0: all, or 4096 byte pairs")
     case: Literal["lower", "keep"] = key("lower", "lower: transcripts in lower case")
@@ -62,9 +65,10 @@ class SpeechAugment:
     loudness: float = key(0.0, "louder or softer by up to so many decibels")
     noise: float = key(0.0, "share of rows that get noise")
     snr: tuple[float, ...] = key((10.0, 40.0), "decibels between speech and noise, from-to")
-    masks: int = key(2, "bands of features, and stretches of time, that are hidden (SpecAugment, Park et al. 2019)")
-    band: int = key(8, "features of the widest hidden band")
-    stretch: int = key(20, "frames of the longest hidden stretch")
+    bands: int = key(1, "bands of features that are hidden (SpecAugment, Park et al. 2019)")
+    band: int = key(8, "features of the widest of them")
+    stretches: int = key(1, "stretches of time that are hidden; too much at first keeps CTC from learning at all")
+    stretch: int = key(10, "frames of the longest of them")
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ def _check_data(data: SpeechData, features: SpeechFeatures) -> None:
             f"data.{files[0]}: expected data.train, data.valid and data.test together and no data.path, "
             f"got {', '.join(files)}" + (f" and path = {data.path!r}" if data.path else "")
         )
+    check_split(data.split)
     check_least("data", data, 1, "batch", "pool")
     if data.size < 0 or data.size == 1:
         raise ConfigError(f"data.size: expected 0 (no limit) or at least 2 kinds of token, got {data.size}")
@@ -152,7 +157,7 @@ def _check_augment(augment: SpeechAugment) -> None:
         values = getattr(augment, name)
         if len(values) != 2 or not least <= values[0] <= values[1]:
             raise ConfigError(f"augment.{name}: expected two numbers from {least} up, from-to, got {list(values)}")
-    check_least("augment", augment, 0, "gap", "masks", "band", "stretch", "loudness")
+    check_least("augment", augment, 0, "gap", "bands", "band", "stretches", "stretch", "loudness")
     if not 0 <= augment.speed < 0.5:
         raise ConfigError(f"augment.speed: expected a share from 0 to below 0.5, got {augment.speed}")
     if not 0 <= augment.noise <= 1:

@@ -1,15 +1,14 @@
-"""The network of a recognizer: frames become fewer steps, recurrent layers read them, heads say tokens and language.
+"""The network of a recognizer: frames become fewer steps, layers read them, heads say tokens and language.
 
-    e    = subsampling(x)                                   T frames -> T / stride steps
-    h_j  = layers(e)_j
-    p(k | j) = softmax(V h_j + b)_k                         CTC: a token or blank at each step (Graves et al. 2006)
-    p(k | j, u) = joiner(h_j, prediction(y_1 .. y_u))_k     transducer (Graves 2012)
-    p(language) = softmax(U mean_j h_j + c)                 the second head
+e    = subsampling(x)                                   T frames -> T / stride steps
+h_j  = layers(e)_j
+p(k | j) = softmax(V h_j + b)_k                         CTC: a token or blank at each step (Graves et al. 2006)
+p(k | j, u) = joiner(h_j, prediction(y_1 .. y_u))_k     transducer (Graves 2012)
+p(language) = softmax(U mean_j h_j + c)                 the second head
 """
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -36,14 +35,17 @@ class SpeechNetwork(nn.Module):
     size       features of a frame
     kinds      kinds of token, blank (number 0) among them
     languages  how many there are to tell apart; 0: no second head
+    reader     the network of a language model that the search asks, here only to be saved with the rest
 
     Called with a `SpeechBatch` it gives the nats that training makes small, summed over the tokens. `encode` takes
     frames x ``(B, T, size)`` with lengths ``(B,)``.
     """
 
-    def __init__(self, config: SpeechNet, size: int, kinds: int, languages: int = 0) -> None:
+    def __init__(
+        self, config: SpeechNet, size: int, kinds: int, languages: int = 0, reader: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.reader = config, reader
         self.subsampling = Subsampling(size, config.channels, config.widths, config.strides)
         self.layers = _layers(config)
         width = self.width = (self.layers.output_shape or (config.channels,))[0]

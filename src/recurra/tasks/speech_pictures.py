@@ -1,124 +1,164 @@
-"""What a recognizer heard, as a picture: the features over time, and below them when it said which token."""
+"""What a recognizer heard, as pictures: the features over time, and below them when it said which token."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib
 import torch
 from torch import Tensor
 
 from recurra import files
+from recurra.data.features import Features
+from recurra.heads.word_errors import WordErrors, WordRow
+from recurra.tasks.speech_listener import Listener, Word
 
 matplotlib.use("Agg", force=False)
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from recurra.tasks.speech_listener import Word
+__all__ = ["draw_hearing", "draw_word_errors"]
 
-__all__ = ["Hearing", "draw_ctc", "draw_transducer"]
+BLANK_NAME = "blank"
+FLOOR = 0.03  # probabilities below this are not worth a name
+WORDS = 20  # rows of the picture of errors
+MARKS = {"taken for another": "tab:orange", "left out": "tab:red", "added": "tab:purple"}
 
-BLANK_NAME = "∅"
 
+@torch.no_grad()
+def draw_hearing(listener: Listener, samples: Tensor, plain: Features, path: Path, title: str = "") -> None:
+    """Draw how a recording ``samples (N,)`` was heard; ``plain`` are its features as they are to be seen.
 
-class Hearing(NamedTuple):
-    """What there is to draw of one recording.
-
-    frames   (T, F)  features, low frequencies first
-    hop      seconds from one frame to the next
-    chances  (J, kinds)  of CTC: probabilities of blank and tokens; of a transducer (J, U + 1): how likely u tokens
-             have been written when step j is heard
-    step     seconds of one step
-    names    of the rows that are drawn: tokens, or what is written
-    words    with their times
+    Above the spectrogram, with the words where they were heard. Below, of CTC the probability of each token over
+    time; of a transducer how likely it is that so much was written.
     """
+    frames, seen = listener.features(samples), plain(samples)
+    said = listener.whole(samples)
+    words = [word for one in said for word in one.words]
+    figure, below = _figure(seen, plain.hop / plain.rate, words, title or " ".join(one.text for one in said))
+    if len(frames):
+        h, _ = listener.network.encode(frames[None], torch.tensor([len(frames)]))
+        _ctc(below, listener, h) if listener.network.transducer is None else _transducer(below, listener, h)
+    files.write(path, lambda temporary: figure.savefig(temporary, format="png"))
 
-    frames: Tensor
-    hop: float
-    chances: Tensor
-    step: float
-    names: Sequence[str]
-    words: Sequence[Word]
 
-
-def draw_ctc(heard: Hearing, tokens: Sequence[int], path: Path, title: str = "") -> None:
-    """Spectrogram, the probability of each token that was heard, and of the blank, over time."""
-    figure, (above, below) = _figure(heard, title)
-    kinds = list(dict.fromkeys(tokens))
-    time = (torch.arange(len(heard.chances)) + 0.5) * heard.step
-    below.plot(time, heard.chances[:, 0], color="0.75", linewidth=1, label=BLANK_NAME)
-    for place, token in enumerate(kinds):
+def _ctc(axes: Axes, listener: Listener, h: Tensor) -> None:
+    """The probability of each token that was said, and of the blank, over time."""
+    chances = listener.network.log_probs(h)[0].exp()
+    time = (torch.arange(len(chances)) + 0.5) * listener.seconds
+    axes.plot(time, chances[:, 0], color="0.8", linewidth=1, label=BLANK_NAME)
+    best = chances.argmax(1)
+    for place, token in enumerate(dict.fromkeys(best[best > 0].tolist())):
         colour = f"C{place % 10}"
-        below.fill_between(time, heard.chances[:, token], color=colour, alpha=0.25, linewidth=0)
-        below.plot(time, heard.chances[:, token], color=colour, linewidth=1.3)
-        _name(below, heard, token, colour)
-    below.set_ylim(0, 1.18)
-    below.set_yticks([0, 0.5, 1])
-    below.set_ylabel("probability")
-    _save(figure, path)
+        axes.fill_between(time, chances[:, token], color=colour, alpha=0.25, linewidth=0)
+        axes.plot(time, chances[:, token], color=colour, linewidth=1.3)
+        for step in _peaks(best == token, chances[:, token]):
+            where = (float(time[step]), float(chances[step, token]) + 0.04)
+            axes.annotate(_shown(listener.tokens.spellings[token]), where, ha="center", fontsize=9, color=colour)
+    axes.set_ylim(0, 1.2)
+    axes.set_yticks([0, 0.5, 1])
+    axes.set_ylabel("probability")
+    axes.legend(loc="upper right", fontsize=8, frameon=False, bbox_to_anchor=(1, 1.14))
 
 
-def _name(axes: Axes, heard: Hearing, token: int, colour: str) -> None:
-    """The name of a token over each of its peaks."""
-    chances = heard.chances[:, token]
-    best = (chances > 0.3) & (heard.chances.argmax(1) == token)
-    begin = None
-    for step, said in enumerate([*best.tolist(), False]):
-        if said and begin is None:
+def _peaks(said: Tensor, chances: Tensor) -> list[int]:
+    """The likeliest step of each stretch in which a token was said."""
+    found, begin = [], -1
+    for step, inside in enumerate([*said.tolist(), False]):
+        if inside and begin < 0:
             begin = step
-        elif not said and begin is not None:
-            peak = begin + int(chances[begin:step].argmax())
-            place = ((peak + 0.5) * heard.step, float(chances[peak]) + 0.03)
-            axes.annotate(_shown(heard.names[token]), place, ha="center", fontsize=9, color=colour)
-            begin = None
+        elif not inside and begin >= 0:
+            found.append(begin + int(chances[begin:step].argmax()))
+            begin = -1
+    return found
 
 
-def draw_transducer(heard: Hearing, path: Path, title: str = "") -> None:
-    """Spectrogram, and below it how far the transducer has written: dark is likely."""
-    figure, (above, below) = _figure(heard, title)
-    seconds, rows = len(heard.chances) * heard.step, heard.chances.shape[1]
-    below.imshow(
-        heard.chances.T, origin="lower", aspect="auto", cmap="Blues", extent=(0, seconds, -0.5, rows - 0.5), vmin=0
-    )
-    below.set_yticks(range(rows), ["", *map(_shown, heard.names)], fontsize=8)
-    below.set_ylabel("written so far")
-    _save(figure, path)
-
-
-def _figure(heard: Hearing, title: str) -> tuple[Figure, tuple[Axes, Axes]]:
-    """The spectrogram with the words over it, and room below."""
-    seconds = len(heard.frames) * heard.hop
-    figure = Figure(figsize=(min(16.0, max(7.0, 2.2 * seconds)), 5.2), dpi=120, layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.15, 1))
-    bottom, top = heard.frames.float().quantile(torch.tensor([0.02, 0.995])).tolist()
-    above.imshow(
-        heard.frames.T,
+def _transducer(axes: Axes, listener: Listener, h: Tensor) -> None:
+    """How likely it is that the first tokens, and no more, have been written when a step is heard."""
+    head = listener.network.transducer
+    assert head is not None
+    state, _ = listener.decoder.push(h[0], listener.decoder.initial())
+    tokens = listener.decoder.result(state).tokens
+    passages = head.passages(h, None, torch.tensor([tokens], dtype=torch.long).view(1, -1), [len(tokens)])[0]
+    seconds, rows = len(passages) * listener.seconds, len(tokens) + 1
+    axes.imshow(
+        passages.T,
         origin="lower",
         aspect="auto",
-        cmap="magma",
-        extent=(0, seconds, 0, heard.frames.shape[1]),
-        vmin=bottom,
-        vmax=top,
+        cmap="Blues",
+        extent=(0, seconds, -0.5, rows - 0.5),
+        vmin=0,
+        vmax=1,
     )
+    names = ["", *(_shown(listener.tokens.spellings[token]) for token in tokens)]
+    axes.set_yticks(range(rows), names, fontsize=8 if rows < 20 else 6)
+    axes.set_ylabel("written so far")
+
+
+def _figure(frames: Tensor, hop: float, words: Sequence[Word], title: str) -> tuple[Figure, Axes]:
+    """The spectrogram with the words over it, and room below."""
+    seconds = max(1, len(frames)) * hop
+    figure = Figure(figsize=(min(16.0, max(7.0, 2.6 * seconds)), 5.2), dpi=120, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.1, 1))
+    extent = (0, seconds, 0, frames.shape[1])
+    above.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=extent)
     above.set_ylabel("filter bank")
-    for word in heard.words:
-        for axes in (above, below):
-            axes.axvline(word.begin, color="0.6", linewidth=0.6, linestyle=":")
+    for word in words:
+        middle = (word.begin + word.end) / 2
         above.annotate(
-            word.word, (word.begin, 1.01), xycoords=("data", "axes fraction"), fontsize=9, annotation_clip=False
+            word.word,
+            (middle, 1.02),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            fontsize=10,
+            annotation_clip=False,
         )
-    above.set_title(title, fontsize=10, loc="left", pad=18 if heard.words else 6)
+        for axes, colour in ((above, "white"), (below, "0.6")):
+            axes.axvspan(word.begin, word.end, color=colour, alpha=0.12, linewidth=0)
+    above.set_title(title, fontsize=10, loc="left", pad=20 if words else 6)
     below.set_xlim(0, seconds)
     below.set_xlabel("seconds")
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
-    return figure, (above, below)
+    return figure, below
 
 
 def _shown(name: str) -> str:
     return name.strip() or "␣"
 
 
-def _save(figure: Figure, path: Path) -> None:
+def draw_word_errors(errors: WordErrors, path: Path) -> None:
+    """The words with most errors: how often each was taken for another, left out, or added."""
+    rows = [row for row in errors.rows if row.errors][:WORDS][::-1]
+    figure = Figure(figsize=(7.5, 1.4 + 0.28 * max(1, len(rows))), dpi=120, layout="constrained")
+    axes, left = figure.subplots(), [0] * len(rows)
+    for (name, colour), counts in zip(MARKS.items(), zip(*map(_counts, rows), strict=True), strict=False):
+        axes.barh(range(len(rows)), counts, 0.7, left, color=colour, label=name)
+        left = [a + b for a, b in zip(left, counts, strict=True)]
+    for place, row in enumerate(rows):
+        others = ", ".join(word for word, _ in row.taken_for[:3])
+        axes.annotate(
+            f"of {row.there}" + (f"; heard {others}" if others else ""),
+            (left[place], place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color="0.35",
+        )
+    axes.set_yticks(range(len(rows)), [row.word for row in rows])
+    axes.set_xlim(0, 1.5 * max([1, *left]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("errors")
+    there = errors.words.there
+    axes.set_title(f"word error rate {errors.wer:.2%} of {there:,} words", fontsize=10, loc="left")
+    if rows:
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
     files.write(path, lambda temporary: figure.savefig(temporary, format="png"))
+
+
+def _counts(row: WordRow) -> tuple[int, int, int]:
+    """How often a word was taken for another, left out, added."""
+    return sum(count for _, count in row.taken_for), row.deleted, row.inserted

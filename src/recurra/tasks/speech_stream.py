@@ -101,11 +101,10 @@ class SpeechStream:
         found = files.read_tensors(Path(path))
         structure = found.pop("structure", torch.zeros(0))
         try:
-            state = tree.build(
-                json.loads(bytes(structure.tolist())), [found[str(i)] for i in range(len(found))]
-            )
-            fits = _shapes(state.layers) == _shapes(self.state.layers) and state.frames.shape[1:] == (
-                self.state.frames.shape[1:]
+            state = tree.build(json.loads(bytes(structure.tolist())), [found[str(i)] for i in range(len(found))])
+            fits = (
+                _shapes(state.layers) == _shapes(self.state.layers)
+                and state.frames.shape[1:] == (self.state.frames.shape[1:])
             )
         except (ValueError, KeyError, AttributeError, StopIteration) as error:
             raise StateError(f"{path} does not hold the memory of a recognizer: {error!r}") from error

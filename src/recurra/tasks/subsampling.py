@@ -2,7 +2,7 @@
 
     y_j = relu(W [x_{js+s-w} .. x_{js+s-1}] + b)        s the stride, w the width; x is zero outside the recording
 
-Strided convolutions under recurrent layers (Amodei et al. 2016), causal here: step j needs no frame after its own s.
+Strided convolutions under recurrent layers (Amodei et al. 2016), here causal: step j needs no frame after its s.
 """
 
 from collections.abc import Sequence
@@ -43,13 +43,15 @@ class Subsampling(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """All steps of frames ``x (B, T, size)``; padding is not read and is zero in y."""
         x = ragged.blank(x, lengths)
+        stage: Any
         for stage in self.stages:
             x, lengths = stage(x, lengths)
         return x, lengths
 
     def initial_state(self, batch: int = 1) -> Any:
         """The silence before the first frame."""
-        return tuple(stage.initial_state(batch) for stage in self.stages)
+        stages: Any = self.stages
+        return tuple(stage.initial_state(batch) for stage in stages)
 
     def step(self, x: Tensor, state: Any, valid: int | None = None) -> tuple[Tensor, Any]:
         """``stride`` frames ``x (B, stride, size)`` -> one step ``(B, channels)`` and the state after.
@@ -57,6 +59,7 @@ class Subsampling(nn.Module):
         valid  at the end of a recording: so many of the frames are real
         """
         valid, after = self.stride if valid is None else valid, []
+        stage: Any
         for stage, before in zip(self.stages, state, strict=True):
             x, kept, valid = stage.step(x, before, valid)
             after.append(kept)
