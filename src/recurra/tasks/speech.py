@@ -279,15 +279,18 @@ class SpeechRecognizer(Estimator):
         sound = raw if isinstance(raw, Sound) else self._read(raw)
         if isinstance(raw, Sound):
             sound = resample(raw, self.config.features.rate)
-        said = self.listener().whole(sound.samples)
+        audio = "" if isinstance(raw, Sound) else str(raw)
+        return self.answer(self.listener().whole(sound.samples), audio, sound.seconds)
+
+    def answer(self, said: Sequence[Said], audio: str, seconds: float) -> dict[str, Any]:
+        """The answer of `predict` from what a `SpeechStream` found to be final in so many seconds."""
         words = [word._asdict() for one in said for word in one.words]
-        answer = {"audio": "" if isinstance(raw, Sound) else str(raw), "seconds": round(sound.seconds, 3)}
-        answer |= {"transcript": _text(said), "words": words}
+        found = {"audio": audio, "seconds": round(seconds, 3), "transcript": _text(said), "words": words}
         if not self.languages:
-            return answer | {"shown": _text(said)}
+            return found | {"shown": _text(said)}
         shares = _languages(said)
         language = max(shares, key=lambda name: shares[name], default="")
-        return answer | {"language": language, "languages": shares, "shown": f"{language}\t{_text(said)}"}
+        return found | {"language": language, "languages": shares, "shown": f"{language}\t{_text(said)}"}
 
     def _read(self, raw: str | Path) -> Sound:
         if not isinstance(raw, str | Path) or not str(raw).strip():

@@ -92,7 +92,7 @@ class Listener:
         frames = self.features(samples)
         if not len(frames):
             return []
-        h, _ = self.network(frames[None], torch.tensor([len(frames)]))
+        h, _ = self.network.encode(frames[None], torch.tensor([len(frames)]))
         transcript = self.decoder.result(self.decoder.push(h[0], self.decoder.initial())[0])
         return self.said(transcript, True, 0, h.shape[1], h[0].sum(0))
 

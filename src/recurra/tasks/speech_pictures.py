@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,8 +46,8 @@ def draw_hearing(listener: Listener, samples: Tensor, plain: Features, path: Pat
 
 def _ctc(axes: Axes, listener: Listener, h: Tensor) -> None:
     """The probability of each token that was said, and of the blank, over time."""
-    chances = listener.network.log_probs(h)[0].exp()
-    time = (torch.arange(len(chances)) + 0.5) * listener.seconds
+    chances = listener.network.log_probs(h)[0].exp().numpy()
+    time = (np.arange(len(chances)) + 0.5) * listener.seconds
     axes.plot(time, chances[:, 0], color="0.8", linewidth=1, label=BLANK_NAME)
     best = chances.argmax(1)
     for place, token in enumerate(dict.fromkeys(best[best > 0].tolist())):
@@ -62,7 +63,7 @@ def _ctc(axes: Axes, listener: Listener, h: Tensor) -> None:
     axes.legend(loc="upper right", fontsize=8, frameon=False, bbox_to_anchor=(1, 1.14))
 
 
-def _peaks(said: Tensor, chances: Tensor) -> list[int]:
+def _peaks(said: np.ndarray, chances: np.ndarray) -> list[int]:
     """The likeliest step of each stretch in which a token was said."""
     found, begin = [], -1
     for step, inside in enumerate([*said.tolist(), False]):
@@ -83,7 +84,7 @@ def _transducer(axes: Axes, listener: Listener, h: Tensor) -> None:
     passages = head.passages(h, None, torch.tensor([tokens], dtype=torch.long).view(1, -1), [len(tokens)])[0]
     seconds, rows = len(passages) * listener.seconds, len(tokens) + 1
     axes.imshow(
-        passages.T,
+        passages.T.numpy(),
         origin="lower",
         aspect="auto",
         cmap="Blues",
@@ -102,7 +103,7 @@ def _figure(frames: Tensor, hop: float, words: Sequence[Word], title: str) -> tu
     figure = Figure(figsize=(min(16.0, max(7.0, 2.6 * seconds)), 5.2), dpi=120, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.1, 1))
     extent = (0, seconds, 0, frames.shape[1])
-    above.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=extent)
+    above.imshow(frames.T.numpy(), origin="lower", aspect="auto", cmap="magma", extent=extent)
     above.set_ylabel("filter bank")
     for word in words:
         middle = (word.begin + word.end) / 2
@@ -124,8 +125,10 @@ def _figure(frames: Tensor, hop: float, words: Sequence[Word], title: str) -> tu
     return figure, below
 
 
-def _shown(name: str) -> str:
-    return name.strip() or "␣"
+def _shown(name: str, most: int = 20) -> str:
+    """A token or word that people can see, and not too long for a picture."""
+    name = name.strip() or "␣"
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def draw_word_errors(errors: WordErrors, path: Path) -> None:
@@ -137,7 +140,7 @@ def draw_word_errors(errors: WordErrors, path: Path) -> None:
         axes.barh(range(len(rows)), counts, 0.7, left, color=colour, label=name)
         left = [a + b for a, b in zip(left, counts, strict=True)]
     for place, row in enumerate(rows):
-        others = ", ".join(word for word, _ in row.taken_for[:3])
+        others = ", ".join(_shown(word) for word, _ in row.taken_for[:3])
         axes.annotate(
             f"of {row.there}" + (f"; heard {others}" if others else ""),
             (left[place], place),
@@ -147,7 +150,7 @@ def draw_word_errors(errors: WordErrors, path: Path) -> None:
             fontsize=8,
             color="0.35",
         )
-    axes.set_yticks(range(len(rows)), [row.word for row in rows])
+    axes.set_yticks(range(len(rows)), [_shown(row.word) for row in rows])
     axes.set_xlim(0, 1.5 * max([1, *left]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("errors")
