@@ -305,6 +305,18 @@ def test_a_recurrent_language_model_is_kept_with_the_recognizer(tmp_path: Path) 
     assert not any("reader" in name for name, p in other.network().named_parameters() if p.requires_grad)
 
 
+def test_the_language_model_is_weighed_by_validation(tmp_path: Path) -> None:
+    task = talker(tmp_path, search=replace(GUIDED, tune=True), tokens="characters")
+    data = task.data()
+    task.finish(data)
+    weight, bonus = task.speller.weight, task.speller.bonus
+    best = task.evaluate("valid")["wer"]
+    task.speller.weight, task.speller.bonus = GUIDED.weight, GUIDED.bonus
+    task._listener = None
+    assert best < task.evaluate("valid")["wer"] or (weight, bonus) == (GUIDED.weight, GUIDED.bonus)
+    assert "search" in task.learned()
+
+
 def test_tokens_spell_words_of_any_script() -> None:
     for kind in ("characters", "words", "byte_pairs"):
         tokens = SpeechTokens.learn(["привет мир", "où est-ce"], kind, 300 if kind == "byte_pairs" else 0)

@@ -201,6 +201,22 @@ class SpeechRecognizer(Estimator):
         exact = sum(row.text == text for row, text in zip(rows, texts, strict=True)) / max(1, len(rows))
         return {"wer": errors.wer, "cer": errors.cer, "accuracy": exact}
 
+    @torch.no_grad()
+    def finish(self, data: Data) -> None:
+        """Choose the weight of the language model by the validation part, if ``search.tune`` asks for it."""
+        if not self.config.search.tune:
+            return
+        network, heard, texts = self.ready().cpu(), [], []
+        assert isinstance(network, SpeechNetwork)
+        for row in data.valid.rows:  # type: ignore[attr-defined]
+            frames = self._features()(self.sounds(row.utterance))
+            encoded = network.encode(frames[None], torch.tensor([len(frames)]))
+            heard.append(network.log_probs(encoded.h[0]))
+            texts.append(row.text)
+        self.speller.tune(heard, texts, self._tokens())
+        self._listener = None
+        self.say(f"language model: weight {self.speller.weight:g}, bonus {self.speller.bonus:g}")
+
     def _steps(self, network: SpeechNetwork, greedy: bool = False) -> StepDecoder:
         """What finds tokens in the network's steps: greedily, or as the configuration says."""
         if network.transducer is not None:

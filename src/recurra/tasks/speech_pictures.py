@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import matplotlib
 import numpy as np
@@ -108,16 +109,16 @@ def _figure(frames: Tensor, hop: float, words: Sequence[Word], title: str) -> tu
     for word in words:
         middle = (word.begin + word.end) / 2
         above.annotate(
-            word.word,
+            _shown(word.word),
             (middle, 1.02),
             xycoords=("data", "axes fraction"),
             ha="center",
             fontsize=10,
             annotation_clip=False,
-        )
+        ).set_in_layout(False)
         for axes, colour in ((above, "white"), (below, "0.6")):
             axes.axvspan(word.begin, word.end, color=colour, alpha=0.12, linewidth=0)
-    above.set_title(title, fontsize=10, loc="left", pad=20 if words else 6)
+    above.set_title(shorten(title, 150, placeholder=" …"), fontsize=10, loc="left", pad=20 if words else 6)
     below.set_xlim(0, seconds)
     below.set_xlabel("seconds")
     for axes in (above, below):
@@ -149,7 +150,7 @@ def draw_word_errors(errors: WordErrors, path: Path) -> None:
             va="center",
             fontsize=8,
             color="0.35",
-        )
+        ).set_in_layout(False)
     axes.set_yticks(range(len(rows)), [_shown(row.word) for row in rows])
     axes.set_xlim(0, 1.5 * max([1, *left]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

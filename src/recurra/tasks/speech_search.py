@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from recurra import config as configs
 from recurra.data.text import read_text
@@ -16,12 +16,15 @@ from recurra.heads.ngrams import NGrams
 from recurra.heads.recurrent_model import RecurrentModel
 from recurra.heads.transducer import Transducer
 from recurra.heads.transducer_search import BeamSearch, GreedySearch, Search
+from recurra.heads.word_errors import word_errors
 from recurra.tasks.language_model import LanguageModel as TrainedModel
 from recurra.tasks.language_model import LanguageModelConfig
 from recurra.tasks.speech_config import SpeechSearch
 from recurra.tasks.speech_tokens import SpeechTokens, plain_text
 
 __all__ = ["Speller"]
+
+WEIGHTS, BONUSES = (0.2, 0.4, 0.6, 0.8, 1.0), (-0.5, 0.0, 0.5, 1.0, 2.0)  # that `tune` tries
 
 
 class Speller:
@@ -64,6 +67,24 @@ class Speller:
         if not self.config.text:
             return []
         return [plain_text(line, case) for line in read_text(Path(self.config.text)).splitlines() if line.strip()]
+
+    def tune(self, heard: Sequence[Tensor], texts: Sequence[str], tokens: SpeechTokens) -> None:
+        """Choose weight and bonus so that fewest words are wrong: first the one, then the other.
+
+        heard  log probabilities ``(J, kinds)`` of recordings, of which ``texts`` are the transcripts
+        """
+
+        def errors() -> float:
+            decoder = self.decoder()
+            found = [decoder.result(decoder.push(one, decoder.initial())) for one in heard]
+            return word_errors(texts, [tokens.text(one.tokens) for one in found]).wer
+
+        for name, choices in (("weight", WEIGHTS), ("bonus", BONUSES)):
+            known = {getattr(self, name): errors()}
+            for choice in choices:
+                setattr(self, name, choice)
+                known.setdefault(choice, errors())
+            setattr(self, name, min(known, key=lambda choice: known[choice]))
 
     def decoder(self) -> Decoder:
         """For the head ctc."""
