@@ -18,6 +18,7 @@ from benchmarks.sections import (
     SECTIONS,
     compiling,
     custom,
+    features,
     inference,
     memory,
     scans,
@@ -209,6 +210,13 @@ def test_rows_of_scans() -> None:
         assert {"JAX / recurra", "torch.associative_scan / recurra", "loop / recurra"} <= set(row.values), row.note
     row = scans._layer((9, 2, 5), QUICK, SILENT)
     assert {"GRU / MinGRU", "torch.nn.GRU / MinGRU", "minGRU-pytorch / MinGRU"} <= set(row.values), row.note
+
+
+@pytest.mark.skipif("kaldi-native-fbank" not in INSTALLED, reason="the bench extra is not installed")
+def test_rows_of_features() -> None:
+    found = features.run(QUICK, SILENT)
+    check(found, 8)
+    assert all("kaldi-native-fbank / recurra" in row.values for table in found.tables for row in table.rows)
 
 
 @pytest.mark.parametrize("trains", [True, False], ids=["training", "decoding"])

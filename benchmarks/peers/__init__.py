@@ -16,11 +16,13 @@ PEERS = {
     "torchrecurrent": "torchrecurrent_cells",
     "minGRU-pytorch": "mingru",
     "pytorch-crf": "pytorch_crf",
+    "kaldi-native-fbank": "kaldi_features",
 }
 NEEDS = {
     "onnxruntime": ("onnxruntime", "onnx"),
     "minGRU-pytorch": ("minGRU_pytorch",),
     "pytorch-crf": ("torchcrf",),
+    "kaldi-native-fbank": ("kaldi_native_fbank",),
 }
 
 

@@ -8,6 +8,7 @@ from benchmarks.sections import (
     busy,
     compiling,
     custom,
+    features,
     inference,
     memories,
     memory,
@@ -41,5 +42,6 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "memory": memory.run,
     "translation": translation.run,
     "transducer": transducer.run,
+    "features": features.run,
     "compiling": compiling.run,
 }

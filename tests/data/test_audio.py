@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from recurra.data.audio import SUFFIXES, Sound, complaints, read_sound, resample, write_sound
+from recurra.data.mp3 import count_samples
 from recurra.errors import ConfigError, DataError, DataWarning, RunError
 
 soundfile = pytest.importorskip("soundfile")
@@ -107,6 +108,27 @@ def test_what_is_no_whole_sound(kind, what, tmp_path):
         read_sound(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
+def test_an_mp3_file_is_read_to_its_end_or_not_at_all(rate, tmp_path):
+    path, sound = tmp_path / "tone.mp3", tone(3.0, rate)
+    write_sound(path, sound)
+    whole = path.read_bytes()
+    assert 0 <= count_samples(path) - len(read_sound(path).samples) <= 4 * 1152
+    path.write_bytes(b"ID3\x04\x00\x00\x00\x00\x01\x02" + bytes(130) + whole)
+    assert len(read_sound(path).samples) == len(sound.samples)
+    table = whole.index(whole[:2], 4)  # the first frame is the table of all frames
+    for raw in (whole[table:], whole + whole):
+        path.write_bytes(raw)
+        with pytest.raises(DataError, match=r"tone\.mp3 is longer than its first frames tell"):
+            read_sound(path)
+
+
+def test_what_is_no_mp3_file_has_no_frames(tmp_path):
+    for raw in (b"", b"ID3", b"RIFF and more", b"\xff\xff\xff\xff", b"\xff\xfb\x00\x00", b"\xff\xeb\x90\x00" * 99):
+        (tmp_path / "given.mp3").write_bytes(raw)
+        assert count_samples(tmp_path / "given.mp3") == 0
 
 
 def test_a_header_written_before_the_end_was_known(tmp_path):

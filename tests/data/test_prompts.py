@@ -9,7 +9,7 @@ from recurra.data.manifests import read_manifest
 from recurra.data.preparations import prompts
 from recurra.data.preparations.parts import part
 from recurra.data.preparations.prompts import spoken
-from recurra.data.sources import SOURCES
+from recurra.data.sources import SOURCES, path
 from recurra.errors import DataError
 
 
@@ -115,3 +115,28 @@ def test_the_catalogue_names_packages_and_members_of_each_language():
         "asterisk-core-sounds-fr",
         "asterisk-core-sounds-fr-wav",
     ]
+
+
+@pytest.mark.parametrize(
+    ("language", "counts", "minutes"),
+    [
+        ("en", (398, 60, 53), 16.1),
+        ("es", (362, 48, 30), 17.3),
+        ("fr", (374, 52, 56), 16.2),
+        ("it", (442, 48, 46), 15.0),
+        ("ru", (423, 60, 35), 15.2),
+    ],
+)
+def test_the_real_prompts_where_they_are(language, counts, minutes):
+    try:
+        folder = path(f"prompts-{language}")
+    except DataError:
+        pytest.skip(f"prompts-{language} is not here")
+    parts = [read_manifest(folder / f"{name}.jsonl") for name in ("train", "valid", "test")]
+    assert tuple(map(len, parts)) == counts
+    rows = [row for rows in parts for row in rows]
+    assert sum(row.duration for row in rows) / 60 == pytest.approx(minutes, abs=0.05)
+    texts = [{row.text for row in rows} for rows in parts]
+    assert not texts[0] & texts[1]
+    assert not (texts[0] | texts[1]) & texts[2]
+    assert all(row.text == " ".join(row.text.split()) == row.text.casefold() for row in rows)

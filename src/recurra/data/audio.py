@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recurra import files
+from recurra.data.mp3 import count_samples
 from recurra.errors import ConfigError, DataError, DataWarning
 
 __all__ = ["SUFFIXES", "Sound", "complaints", "read_sound", "resample", "write_sound"]
@@ -18,6 +19,7 @@ SILENCE = 1e-3  # the largest sample of a sound that nobody hears: 60 decibels b
 FULL = 0.999  # of full scale: samples that a converter may have cut off
 CLIPPED = 0.001  # share of such samples from which on speech sounds harsh
 SLACK = 0.05  # seconds by which a file may be shorter than was said of it, as lengths are rounded
+HEADROOM = 4 * 1152  # samples by which an MP3 file is longer than its sound: the table, and what coders add
 UNKNOWN = 0x7FFF0000  # bytes: a larger length in a header was not known when the header was written
 
 
@@ -68,6 +70,8 @@ def _part(file: Any, path: Path, start: float, duration: float) -> tuple[int, in
     total = file.frames
     if not total:
         raise DataError(f"{path} holds no sound: 0 samples")
+    if file.format in ("MP3", "MPEG"):
+        _check_guess(path, total)
     first, count = round(start * file.samplerate), round(duration * file.samplerate)
     slack = SLACK * file.samplerate
     if not 0 <= first < total or not 0 <= count <= total - first + slack:
@@ -76,6 +80,15 @@ def _part(file: Any, path: Path, start: float, duration: float) -> tuple[int, in
             f"got {duration:g} s from {start:g} s on"
         )
     return first, min(count or total, total - first)
+
+
+def _check_guess(path: Path, total: int) -> None:
+    """Raise DataError if libsndfile would read less of an MP3 file than it holds."""
+    if count_samples(path) > total + HEADROOM:
+        raise DataError(
+            f"{path} is longer than its first frames tell: an MP3 file without a table of its frames, or several "
+            f"in one. Convert it, as with: ffmpeg -i {path.name} {path.stem}.wav"
+        )
 
 
 def _mixed(samples: Tensor) -> Tensor:

@@ -26,14 +26,22 @@ POVEY = 0.85  # the power of Hann's window
 
 
 class Features(Protocol):
-    """Features of a sound, whole or as a stream. Both give the same bits, however the stream is cut.
+    """Features of a sound, whole or as a stream. Both give the same bits, however the stream is cut."""
 
-    size  F, numbers in a frame        rate  samples per second        hop  samples per frame
-    """
+    @property
+    def size(self) -> int:
+        """F, numbers in a frame."""
+        ...
 
-    size: int
-    rate: int
-    hop: int
+    @property
+    def rate(self) -> int:
+        """Samples per second of the sound."""
+        ...
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        ...
 
     def __call__(self, samples: Tensor) -> Tensor:
         """The features ``(T, F)`` of a whole sound ``samples (N,)``."""
@@ -69,6 +77,7 @@ class Spectral(ABC):
         points = 2 ** math.ceil(math.log2(window))
         hann = 0.5 - 0.5 * torch.cos(2 * math.pi * torch.arange(window, dtype=torch.float64) / (window - 1))
         self._window = torch.nn.functional.pad(hann.pow(POVEY), (0, points - window)).float()
+        self._mean = torch.nn.functional.pad(torch.full((window, 1), 1 / window), (0, 0, 0, points - window))
         triangles = _triangles(banks, points, self.rate, low, high)
         # Squares of real and imaginary parts lie side by side, so one product sums them and filters.
         self._filters = triangles.t().repeat_interleave(2, 0).float().contiguous()
@@ -100,31 +109,29 @@ class Spectral(ABC):
     @torch.no_grad()
     def _features(self, frames: Tensor, first: int) -> Tensor:
         """Features of frames ``first``, ``first + 1``, ..., each in its own row of a block."""
-        made = torch.empty(len(frames), self.size)
-        done = 0
+        made, done = [], 0
         while done < len(frames):
             row = (first + done) % BLOCK
             count = min(BLOCK - row, len(frames) - done)
-            block = torch.zeros(BLOCK, len(self._window))
+            # A line of zeros with one more in front, so that every sample has one before it.
+            line = torch.zeros(1 + BLOCK * len(self._window))
+            block = line[1:].view(BLOCK, -1)
             block[row : row + count, : self.framing.window] = frames[done : done + count]
-            made[done : done + count] = self._block(block)[row : row + count]
+            made.append(self._block(line, block)[row : row + count])
             done += count
-        return made
+        return torch.cat(made) if made else torch.empty(0, self.size)
 
     @abstractmethod
-    def _block(self, frames: Tensor) -> Tensor:
-        """The features ``(BLOCK, F)`` of frames ``(BLOCK, points)``, filled up by 0 after the window."""
+    def _block(self, line: Tensor, block: Tensor) -> Tensor:
+        """The features ``(BLOCK, F)`` of ``block (BLOCK, points)``, a view of ``line`` from its second place on."""
 
-    def _energies(self, frames: Tensor) -> Tensor:
+    def _energies(self, line: Tensor, block: Tensor) -> Tensor:
         """E ``(BLOCK, banks)``."""
-        mean = frames[:, : self.framing.window].mean(1, keepdim=True)
-        lifted, line = torch.empty_like(frames), frames.view(-1)
-        lifted[0, 0] = 0
-        # As one line: what a frame's first sample takes from the row above, the window's first 0 takes away.
-        torch.sub(line[1:], line[:-1], alpha=EMPHASIS, out=lifted.view(-1)[1:])
-        lifted = torch.sub(lifted, mean, alpha=1 - EMPHASIS).mul_(self._window)
+        # What a frame's first sample takes from the row above, the first 0 of the window takes away.
+        lifted = torch.sub(line[1:], line[:-1], alpha=EMPHASIS).view_as(block)
+        lifted = torch.sub(lifted, block @ self._mean, alpha=1 - EMPHASIS).mul_(self._window)
         spectrum = torch.view_as_real(torch.fft.rfft(lifted))
-        return (spectrum.flatten(1).square() @ self._filters).clamp_min_(FLOOR).log_()
+        return (spectrum.flatten(1).square_() @ self._filters).clamp_min_(FLOOR).log_()
 
 
 class FilterBanks(Spectral):
@@ -151,8 +158,8 @@ class FilterBanks(Spectral):
         """Numbers in a frame: filter banks."""
         return self._filters.shape[1]
 
-    def _block(self, frames: Tensor) -> Tensor:
-        return self._energies(frames)
+    def _block(self, line: Tensor, block: Tensor) -> Tensor:
+        return self._energies(line, block)
 
 
 class Cepstra(Spectral):
@@ -185,8 +192,8 @@ class Cepstra(Spectral):
         """Numbers in a frame: coefficients."""
         return self._transform.shape[1]
 
-    def _block(self, frames: Tensor) -> Tensor:
-        return self._energies(frames) @ self._transform
+    def _block(self, line: Tensor, block: Tensor) -> Tensor:
+        return self._energies(line, block) @ self._transform
 
 
 def _framing(rate: int, framing: Framing | None) -> Framing:

@@ -19,6 +19,8 @@ from recurra.errors import ConfigError, DtypeError, ShapeError
 
 __all__ = ["Framing", "Pending"]
 
+TINY = 1e-6  # of a sample: 0.29 seconds of 100 samples are 28.999999999999996
+
 
 class Pending(NamedTuple):
     """What is kept of a sound between two blocks of samples.
@@ -60,12 +62,12 @@ class Framing:
     @property
     def window(self) -> int:
         """Samples in a frame."""
-        return int(self.rate * self.length)
+        return int(self.rate * self.length + TINY)
 
     @property
     def shift(self) -> int:
         """Samples from the beginning of one frame to that of the next."""
-        return int(self.rate * self.step)
+        return int(self.rate * self.step + TINY)
 
     @property
     def margin(self) -> int:

@@ -156,4 +156,4 @@ class Running:
         weights = torch.arange(1, 1 + len(x), dtype=torch.float64) + (weight + self.prior)
         mean, square = ((sums + self._begin) / weights[:, None, None]).unbind(1)
         deviation = (square - mean * mean).clamp_min(SMALL**2).sqrt()
-        return ((x - mean) / deviation).float(), sums[-1]
+        return ((x - mean) / deviation).float(), sums[-1].clone()
