@@ -6,13 +6,22 @@ Sakoe and Chiba 1978. Every model for a closed list of sentences has to beat it.
     distance(q, r) = cost(I, J) / (I + J)        q (I, F), r (J, F) are frames of features
 
 The warping is that of dtaidistance, whose loops are in C; it comes with ``recurra[bench]``.
+
+    python -m benchmarks.templates prompts/train.jsonl prompts/valid.jsonl       # the word error rate of a manifest
 """
 
+import argparse
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy
 from torch import Tensor
+
+from recurra.data.features import Cepstra
+from recurra.data.manifests import Utterance, load, read_manifest
+from recurra.heads.word_errors import word_errors
 
 __all__ = ["Template", "distance", "nearest", "transcribe"]
 
@@ -68,3 +77,30 @@ def _distance(a: numpy.ndarray, b: numpy.ndarray, band: float, enough: float) ->
     window = max(1, round(band * max(len(a), len(b)))) + 1
     limit = None if numpy.isinf(enough) else enough * size * (1 + 1e-9)
     return dtw_ndim.distance_fast(a, b, window=window, max_dist=limit, inner_dist="euclidean") / size
+
+
+def _features(utterance: Utterance, cepstra: Cepstra) -> Tensor:
+    """Cepstra with mean 0 and deviation 1 over the recording, two frames as one."""
+    frames = cepstra(load(utterance, cepstra.rate).samples)
+    frames = (frames - frames.mean(0)) / (frames.std(0, correction=0) + 1e-3)
+    return frames[: len(frames) // 2 * 2].view(-1, 2, frames.shape[1]).mean(1)
+
+
+def main() -> None:
+    """Read two manifests, transcribe the second one with the first, and say how many words are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.templates", description=main.__doc__)
+    parser.add_argument("known", type=Path, help="manifest of the recordings that are templates")
+    parser.add_argument("asked", type=Path, help="manifest of those to transcribe")
+    parser.add_argument("--rate", type=int, default=8000, help="samples a second (%(default)s)")
+    given = parser.parse_args()
+    cepstra, begin = Cepstra(given.rate), time.perf_counter()
+    templates = [Template(_features(one, cepstra), one.text) for one in read_manifest(given.known)]
+    asked = read_manifest(given.asked)
+    heard = transcribe(templates, [_features(one, cepstra) for one in asked])
+    errors, seconds = word_errors([one.text for one in asked], heard), time.perf_counter() - begin
+    print(f"{len(templates)} templates, {len(asked)} recordings, {seconds:.0f} s")
+    print(f"word error rate {errors.wer:.1%}, character error rate {errors.cer:.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -136,6 +136,8 @@ def test_mistakes_are_named() -> None:
         TokenFusion(NGrams.learn(["a"]), ["a", "b"])
     with pytest.raises(ConfigError, match="at least one guide"):
         Together()
+    with pytest.raises(ConfigError, match=r"same tokens, got \[4, 3\]"):
+        Together(Lexicon(["a"], SPELLINGS), Lexicon(["a"], SPELLINGS[:3]))
     with pytest.raises(ConfigError, match="begin to be at least one token"):
         RecurrentModel(Network().step, lambda text: [])
 

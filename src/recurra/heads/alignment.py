@@ -72,7 +72,7 @@ def ctc_loss(
         return log_probs.sum()  # no row, or rows of no frame that say nothing
     exact = log_probs.to(torch.promote_types(log_probs.dtype, torch.float32))
     said = tokens.masked_fill(~ragged.mask(sizes, tokens.shape[1], tokens.device), 1)
-    return functional.ctc_loss(exact.transpose(0, 1), said, steps, sizes, BLANK, reduction="sum")
+    return functional.ctc_loss(exact.transpose(0, 1), said.to(exact.device), steps, sizes, BLANK, reduction="sum")
 
 
 def _checked(
@@ -112,7 +112,7 @@ def align(
     stay or go on with the same probability, it goes on earlier.
     """
     steps, sizes = _checked(log_probs, lengths, tokens, token_lengths)
-    exact = log_probs.to(torch.float64)
+    exact = log_probs.to("cpu", torch.float64)
     rows = zip(exact, steps.tolist(), tokens, sizes.tolist(), strict=True)
     return [_align(frames[:time], said[:size].tolist()) for frames, time, said, size in rows]
 
@@ -128,8 +128,7 @@ def _align(log_probs: Tensor, tokens: list[int]) -> Transcript:
     best[2] = 0.0  # the two places before the first one are never reached
     emitted, came = log_probs[:, labels], torch.zeros(time, places, dtype=torch.int64)
     for t in range(time):
-        skipping = best[:-2].masked_fill(~skips if t else torch.ones_like(skips), -inf)
-        moves = torch.stack([best[2:], best[1:-1], skipping])
+        moves = torch.stack([best[2:], best[1:-1], best[:-2].masked_fill(~skips, -inf)])
         top, came[t] = moves.max(0)
         best[2:] = top + emitted[t]
     ends = best[-2:] if len(tokens) else best[-1:]

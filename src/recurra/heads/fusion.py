@@ -62,10 +62,12 @@ class LanguageModel(Walk[S]):
 class Guide(Walk[S]):
     """What a search adds to the score of the sound.
 
-    most  no token adds more nats than this: a search need not ask for what cannot win
+    most   no token adds more nats than this: a search need not ask for what cannot win
+    kinds  how many tokens it knows, the blank among them; 0: any number
     """
 
     most: float
+    kinds: int = 0
 
     @abstractmethod
     def follow(self, state: S, token: int) -> tuple[float, S] | None:
@@ -108,7 +110,7 @@ class TokenFusion(Guide[Any]):
     ) -> None:
         self.model, self.weight, self.bonus = model, check_weight(weight), bonus
         self.spellings = check_spellings(spellings, type(self).__name__)
-        self.most = max(0.0, bonus)
+        self.most, self.kinds = max(0.0, bonus), len(spellings)
 
     def initial(self) -> Any:
         return self.model.initial()
@@ -151,7 +153,7 @@ class WordFusion(Guide[Writing]):
         self.model, self.weight, self.bonus = model, check_weight(weight), bonus
         self.spellings = check_spellings(spellings, type(self).__name__)
         ends = max(sum(map(str.isspace, text)) for text in self.spellings)
-        self.most = max(0.0, bonus) * ends
+        self.most, self.kinds = max(0.0, bonus) * ends, len(spellings)
 
     def initial(self) -> Writing:
         return Writing("", self.model.initial())
@@ -194,7 +196,11 @@ class Together(Guide[tuple[Any, ...]]):
         if not guides:
             raise ConfigError("Together: expected at least one guide")
         self.guides = guides
-        self.most = sum(guide.most for guide in guides)
+        self.most, self.kinds = sum(guide.most for guide in guides), max(guide.kinds for guide in guides)
+        if any(guide.kinds not in (0, self.kinds) for guide in guides):
+            raise ConfigError(
+                f"Together: expected guides of the same tokens, got {[g.kinds for g in guides]} of them"
+            )
 
     def initial(self) -> tuple[Any, ...]:
         return tuple(guide.initial() for guide in self.guides)

@@ -29,6 +29,7 @@ class Lexicon(Guide[int]):
 
     def __init__(self, words: Iterable[str], spellings: Sequence[str]) -> None:
         self.spellings = check_spellings(spellings, "Lexicon")
+        self.kinds = len(self.spellings)
         self.branches: dict[tuple[int, str], int] = {}
         self.ends = {ROOT}
         letters = set("".join(self.spellings))

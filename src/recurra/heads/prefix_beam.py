@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recurra.errors import ConfigError, DataError
+from recurra.errors import ConfigError, DataError, ShapeError
 from recurra.heads.decoding import BLANK, Decoder, checked_frames
 from recurra.heads.fusion import Free, Guide
 from recurra.heads.hypotheses import Hypothesis, Mark, commit, common, path
@@ -37,14 +37,14 @@ class PrefixBeam(Decoder):
     beam     how many prefixes go on
     guide    what else says which transcript is likely: a language model, a lexicon; None: nothing
     least    a token less probable than this in a frame is not tried there
-    horizon  frames after which the search believes its best prefix, so that a sound without end needs no more
-             memory and no more time a frame; 0: never
+    horizon  frames after which the search believes its best prefix: a sound without end then needs no more memory
+             and no more time a frame, and old doubts take no room from new ones; 0: never. 250 are 10 s of 40 ms
 
     Raises DataError where nothing is possible: a frame that gives all that the guide allows probability 0.
     """
 
     def __init__(
-        self, beam: int = 16, guide: Guide[Any] | None = None, least: float = 1e-4, horizon: int = 1000
+        self, beam: int = 16, guide: Guide[Any] | None = None, least: float = 1e-4, horizon: int = 250
     ) -> None:
         if beam < 1 or not 0 <= least < 1 or horizon < 0:
             raise ConfigError(
@@ -63,7 +63,13 @@ class PrefixBeam(Decoder):
 
     @torch.no_grad()
     def push(self, log_probs: Tensor, state: Any) -> Any:
-        for frames in checked_frames(log_probs).split(PIECE):
+        exact = checked_frames(log_probs)
+        known, shape = self.guide.kinds, tuple(exact.shape)
+        if known not in (0, shape[1]):
+            raise ShapeError(
+                f"prefix beam: expected log_probs (t, {known}) as the guide knows {known} tokens, got {shape}"
+            )
+        for frames in exact.split(PIECE):
             hypotheses, time = self._unpack(state), int(state.time)
             for row, likely in _rows(frames, self.least):
                 hypotheses = self._frame(hypotheses, row, likely, time)
@@ -121,7 +127,8 @@ class PrefixBeam(Decoder):
         return kept
 
     def partial(self, state: Any) -> Transcript:
-        best = self._unpack(state)[0]
+        ways, nats = state.ways[0].tolist(), state.nats[0].tolist()
+        best = _hypothesis(_marks(state), ways, nats, None)
         return Transcript(_heard(state.settled, best), best.rank, len(state.settled.peaks))
 
     @torch.no_grad()
@@ -165,11 +172,9 @@ class PrefixBeam(Decoder):
         )
 
     def _unpack(self, state: Any) -> list[Hypothesis]:
-        marks: list[Mark | None] = [None]  # number -1 is what is settled
-        for (before, token, begin, end), peak in zip(state.marks.tolist(), state.peaks.tolist(), strict=True):
-            marks.append(Mark(marks[before + 1], token, begin, end, peak))
+        marks = _marks(state)
         rows = zip(state.ways.tolist(), state.nats.tolist(), self.guide.unpack(state.guide), strict=True)
-        return [_hypothesis([marks[way + 1] for way in ways], nats, place) for ways, nats, place in rows]
+        return [_hypothesis(marks, *row) for row in rows]
 
 
 def _rows(frames: Tensor, least: float) -> Iterator[tuple[list[float], list[int]]]:
@@ -202,11 +207,20 @@ def _settle(settled: Any, shared: list[Mark]) -> Any:
     return State(tokens=torch.cat([settled.tokens, tokens]), peaks=torch.cat([settled.peaks, peaks]))
 
 
-def _hypothesis(ways: list[Mark | None], nats: list[float], place: Any) -> Hypothesis:
-    marks = path(ways[1] if ways[1] is not None else ways[0])
-    one = Hypothesis(tuple(mark.token for mark in marks), nats[4], place, {})
+def _marks(state: Any) -> list[Mark | None]:
+    """The marks of a state by their numbers plus one: -1 is what is settled."""
+    marks: list[Mark | None] = [None]
+    for (before, token, begin, end), peak in zip(state.marks.tolist(), state.peaks.tolist(), strict=True):
+        marks.append(Mark(marks[before + 1], token, begin, end, peak))
+    return marks
+
+
+def _hypothesis(marks: list[Mark | None], ways: list[int], nats: list[float], place: Any) -> Hypothesis:
+    blanked, said = (marks[way + 1] for way in ways)
+    key = tuple(mark.token for mark in path(blanked if said is None else said))
+    one = Hypothesis(key, nats[4], place, {})
     one.blank, one.token, one.blanks, one.tokens = nats[:4]
-    one.blanked, one.said = ways
+    one.blanked, one.said = blanked, said
     return one.close()
 
 
