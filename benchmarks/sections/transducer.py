@@ -21,16 +21,20 @@ __all__ = ["Learning", "call_of", "run"]
 
 SIZES = [(8, 100, 40, 32, 128), (8, 100, 20, 256, 256), (4, 250, 60, 64, 256)]  # B, T, U, V, J
 OURS, BLOCKS, PLAIN = "recurra", "blocks", "plain"
-RUNS = {OURS: transducer, BLOCKS: transducer_blocks.run, PLAIN: plain_loss}
+RUNS: dict[str, Callable[[TransducerCall], Tensor]] = {
+    OURS: transducer,
+    BLOCKS: transducer_blocks.run,
+    PLAIN: plain_loss,
+}
 NAMES = ("encoded", "predicted", "weight", "bias")
 PLAIN_ERROR = 2e-4  # plain sums of logarithms in float32 are off by so much after 300 steps
 
 ABOUT = """
 The loss of a transducer (RNN-T) with the gradients of everything: tanh of a sum, a product to V logits at each of
 B x T x (U + 1) nodes, and the sum over all ways. Plain is PyTorch as one writes it: all logits at once,
-`log_softmax`, the ways diagonal by diagonal. Recurra's native kernel has the logits of 32 nodes at a time. Blocks is
-its variant in plain PyTorch, for processors without a compiler, for GPUs and for float64: little memory rather than
-little time.
+`log_softmax`, the ways diagonal by diagonal. Recurra's native kernel has the logits of 32 nodes at a time. Blocks
+is its variant in plain PyTorch, for processors without a compiler, for GPUs and for float64: little memory rather
+than little time.
 
 New: weights as they are drawn, where nearly every node is on some likely way. Trained: logits far apart, so that
 few ways are likely, as after training; the native kernel leaves out nodes that one way in 1e9 or less goes through.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from recurra.data.audio import Sound, read_sound, write_sound
 from recurra.data.conll import Sentence, write_conll
@@ -26,6 +27,7 @@ from recurra.tasks import (
 )
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
 from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
+from recurra.tasks.keywords import AlarmConfig, KeywordConfig, KeywordData, KeywordNet, KeywordSpotter
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
 from recurra.tasks.speech_config import SpeechAugment, SpeechConfig, SpeechData, SpeechFeatures, SpeechNet
@@ -223,9 +225,51 @@ def bad_manifest(task: SpeechRecognizer) -> None:
     with TemporaryDirectory() as place:
         (Path(place) / "a.jsonl").write_text('\n{"audio_filepath": "a.wav"\n', encoding="utf-8")
         task.evaluate(source=f"{place}/a.jsonl")
+def tone(kind: str, seconds: float, take: int = 0) -> Tensor:
+    """A word of a small language: "rise" goes up, "fall" goes down, "hold" stays."""
+    time = torch.arange(round(4000 * seconds)) / 4000
+    way = {"rise": 1.0, "fall": -1.0, "hold": 0.0}[kind]
+    return 0.3 * torch.sin(2 * torch.pi * (600 + 10 * take + 400 * way * (time / seconds - 0.5)) * time)
+def keywords(folder: Path) -> KeywordSpotter:
+    utterances = []
+    for take in range(8):
+        for kind in ("rise", "fall", "hold"):
+            write_sound(folder / f"{kind}{take}.wav", Sound(tone(kind, 0.3 + 0.02 * take, take), 4000))
+            utterances.append(Utterance(folder / f"{kind}{take}.wav", kind))
+    data = KeywordData(path=str(folder), keywords=("rise",), rate=4000, speed=0.0, noise=0.3, minutes=0.5, batch=8)
+    net = KeywordNet(features=12, hidden=24, dropout=0.0)
+    return KeywordSpotter(KeywordConfig(data, net, AlarmConfig(false_alarms=0.0)))
+def recordings(folder: Path) -> list[str]:
+    said = (["rise"], ["fall", "rise", "hold", "rise"], ["hold", "fall"])
+    for number, kinds in enumerate(said):
+        pieces = [torch.cat([torch.zeros(1200), tone(kind, 0.35, number)]) for kind in kinds]
+        write_sound(folder / f"{number}.wav", Sound(torch.cat([*pieces, torch.zeros(1500)]), 4000))
+    return [str(folder / f"{number}.wav") for number in range(len(said))]
+def spotted_by_stream(task: KeywordSpotter, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, from blocks of 37 ms."""
+    sound, stream = read_sound(raw, 4000), task.stream()
+    found = [alarm for block in sound.samples.split(148) for alarm in stream.push(block)]
+    return task.told(raw, sound.seconds, found + stream.finish())
 
 
 TRIALS: dict[str, Trial] = {
+    "keywords": Trial(
+        keywords,
+        Fit(steps=60, learning_rate=0.02, warmup=5, evaluate_every=20),
+        recordings,
+        lambda measured: measured["misses"] == 0 and measured["false_alarms_per_hour"] == 0,
+        spotted_by_stream,
+        [
+            BadInput("no file", lambda task: task.predict("absent.wav"), DataError, "no such file"),
+            BadInput("no sound", lambda task: task.predict(3), DataError, "expected the name of a sound file"),
+            BadInput(
+                "whole numbers", lambda task: task.stream(torch.zeros(9, dtype=torch.int16)), DataError, "real"
+            ),
+            BadInput(
+                "no folder", lambda task: task.evaluate(source="absent"), DataError, "no file, folder or data"
+            ),
+        ],
+    ),
     "classify": Trial(
         classify,
         Fit(steps=60, learning_rate=0.02, warmup=5, evaluate_every=20),

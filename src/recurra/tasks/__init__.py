@@ -3,6 +3,7 @@
 from recurra.run.estimator import Estimator
 from recurra.tasks.classify import TextClassifier
 from recurra.tasks.classify_series import SequenceClassifier
+from recurra.tasks.keywords import KeywordSpotter
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
 from recurra.tasks.speech import SpeechRecognizer
@@ -15,6 +16,7 @@ __all__ = [
     "MusicModel",
     "SequenceClassifier",
     "SpeechRecognizer",
+    "KeywordSpotter",
     "Tagger",
     "TextClassifier",
     "Translator",
@@ -30,5 +32,6 @@ TASKS: dict[str, type[Estimator]] = {
         SpeechRecognizer,
         Tagger,
         Translator,
+        KeywordSpotter,
     )
 }
