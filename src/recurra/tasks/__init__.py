@@ -12,11 +12,11 @@ from recurra.tasks.translate import Translator
 
 __all__ = [
     "TASKS",
+    "KeywordSpotter",
     "LanguageModel",
     "MusicModel",
     "SequenceClassifier",
     "SpeechRecognizer",
-    "KeywordSpotter",
     "Tagger",
     "TextClassifier",
     "Translator",

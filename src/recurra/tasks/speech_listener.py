@@ -131,11 +131,14 @@ class Listener:
 
     @torch.inference_mode()
     def push(self, samples: Tensor, state: Any, partial: bool = True) -> tuple[list[Said], Any]:
-        """What became final with the next ``samples (n,)``, then, if asked, what is being said; and the state."""
+        """What became final with the next ``samples (n,)``, and the state after them.
+
+        With ``partial`` also what is being said, if anything was said in these samples.
+        """
         frames, sound = self.features.push(samples, state.sound)
         state = state._replace(sound=sound, frames=torch.cat([state.frames, frames]))
         talk = self._steps(state)
-        if partial:
+        if partial and talk.spoke:
             talk.tell(final=False)
         return talk.said, talk.state()
 
@@ -193,23 +196,26 @@ class _Talk:
 
     before  the state before them
     said    what became final in them, and more when `tell` is asked
+    spoke   whether anything was said since that
     """
 
     def __init__(self, listener: Listener, state: Any) -> None:
         self.listener, self.before, self.decoder, self.heard = listener, state, state.decoder, state.heard
         self.now, self.begin, self.quiet = state.clock.tolist()
         self.said: list[Said] = []
+        self.spoke = False
 
     def step(self, h: Tensor) -> None:
         """One step of the layers ``h (1, H)`` goes to the decoder; a long silence ends the utterance."""
         self.decoder, spoke = self.listener.decoder.push(h, self.decoder)
         if self.listener.languages:
             self.heard = self.heard + h[0]
+        self.spoke |= spoke
         self.now, self.quiet = self.now + 1, 0 if spoke else self.quiet + 1
         if self.quiet >= self.listener.silence:
             self.tell(final=True)
             self.decoder, self.heard = self.listener.decoder.initial(), torch.zeros_like(self.heard)
-            self.begin, self.quiet = self.now, 0
+            self.begin, self.quiet, self.spoke = self.now, 0, False
 
     def tell(self, final: bool) -> None:
         """Note what is being said, if anything."""

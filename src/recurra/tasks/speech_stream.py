@@ -87,7 +87,8 @@ class SpeechStream:
     def _news(self, said: list[Said]) -> list[Said]:
         """Without what was told before."""
         news = [one for one in said if one.final or one.words != self._told]
-        self._told = said[-1].words if said and not said[-1].final else ()
+        if said:
+            self._told = () if said[-1].final else said[-1].words
         return news
 
     def save(self, path: str | Path) -> None:
