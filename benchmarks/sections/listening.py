@@ -31,9 +31,9 @@ DIGITS = "zero one two three four five six seven eight nine"
 ABOUT = """
 Milliseconds on one core for 100 ms of sound at 8 kHz, everything included: features, normalisation, subsampling,
 layers, decoding, and the partial transcript after each block. The network is that of
-`recipes/speech/digits_live.toml`, with random weights that talk all the time: 25 words a second, and no silence after
-which they would become final. 2 ms are a real-time factor of 0.02. Before the timing every block size must say what the
-whole says, to the bit.
+`recipes/speech/digits_live.toml`, with random weights that talk all the time: 25 words a second, and no silence
+after which they would become final. 2 ms are a real-time factor of 0.02. Before the timing every block size must
+say what the whole says, to the bit.
 """
 
 

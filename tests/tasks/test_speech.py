@@ -40,7 +40,6 @@ GUIDED = SpeechSearch(beam=4, language_model="words", order=2, lexicon="training
 def talker(folder: Path, net: SpeechNet = NET, search: SpeechSearch = GREEDY, **data: Any) -> SpeechRecognizer:
     """A recognizer with random weights that talks much: its tokens are far from equally likely."""
     torch.manual_seed(3)
-    folder.mkdir(exist_ok=True)
     config = speech(folder).config
     features, live = SpeechFeatures(size=16), SpeechLive(silence=0.3)
     changed = replace(config, data=replace(config.data, **data), model=net, search=search)
@@ -54,6 +53,12 @@ def talker(folder: Path, net: SpeechNet = NET, search: SpeechSearch = GREEDY, **
             weight *= 6 if name in ("tokens.weight", "transducer.output.weight") else 1.5
     task.trained = network
     return task
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose sounds are written once."""
+    return tmp_path_factory.mktemp("speech")
 
 
 def chatter(seconds: float = 1.7) -> torch.Tensor:
@@ -73,9 +78,9 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_stream_says_what_the_recording_says_for_every_block_size(tmp_path: Path, variant: str) -> None:
+def test_a_stream_says_what_the_recording_says_for_every_block_size(shared: Path, variant: str) -> None:
     net, search = VARIANTS[variant]
-    task = talker(tmp_path, net, search, tokens="words" if search is GREEDY else "characters")
+    task = talker(shared, net, search, tokens="words" if search is GREEDY else "characters")
     samples = chatter()
     whole = task.listener().whole(samples)
     assert sum(len(one.text) for one in whole) > 5, "the test would compare silence"
@@ -85,8 +90,8 @@ def test_a_stream_says_what_the_recording_says_for_every_block_size(tmp_path: Pa
         assert said + stream.finish() == whole, size
 
 
-def test_a_stream_takes_single_samples_and_nothing(tmp_path: Path) -> None:
-    task, samples = talker(tmp_path), chatter(0.15)
+def test_a_stream_takes_single_samples_and_nothing(shared: Path) -> None:
+    task, samples = talker(shared), chatter(0.15)
     stream = task.stream()
     for block in samples.split(1):
         stream.push(block)
@@ -95,9 +100,9 @@ def test_a_stream_takes_single_samples_and_nothing(tmp_path: Path) -> None:
     assert task.listener().whole(samples[:0]) == []
 
 
-def test_steps_of_a_stream_are_those_of_a_batch(tmp_path: Path) -> None:
+def test_steps_of_a_stream_are_those_of_a_batch(shared: Path) -> None:
     """The oracle of the above: the network at once, in a batch with a longer row, gives the same up to rounding."""
-    task, heard = talker(tmp_path), []
+    task, heard = talker(shared), []
     listener, network = task.listener(), task.ready()
     decoder = listener.decoder
     push = type(decoder).push
@@ -132,8 +137,8 @@ def test_subsampling_never_reads_the_future_or_padding() -> None:
     torch.testing.assert_close(module(later, lengths)[0][0, :2], y[0, :2])
 
 
-def test_a_memory_moves_to_another_stream(tmp_path: Path) -> None:
-    task, samples = talker(tmp_path / "a"), chatter()
+def test_a_memory_moves_to_another_stream(shared: Path, tmp_path: Path) -> None:
+    task, samples = talker(shared), chatter()
     stream = task.stream()
     said = [one for one in stream.push(samples[:7001]) if one.final]
     stream.save(tmp_path / "memory")
@@ -144,15 +149,15 @@ def test_a_memory_moves_to_another_stream(tmp_path: Path) -> None:
     again.load(tmp_path / "memory")
     said += [one for one in again.push(samples[7001:]) if one.final]
     assert said + again.finish() == task.listener().whole(samples)
-    strange = talker(tmp_path / "b", replace(NET, hidden=9)).stream()
+    strange = talker(shared, replace(NET, hidden=9)).stream()
     with pytest.raises(StateError, match="other sizes"):
         strange.load(tmp_path / "memory")
     with pytest.raises(RunError):
         strange.load(tmp_path / "absent")
 
 
-def test_memory_does_not_grow_in_silence(tmp_path: Path) -> None:
-    task = talker(tmp_path)
+def test_memory_does_not_grow_in_silence(shared: Path) -> None:
+    task = talker(shared)
     with torch.no_grad():
         task.ready().tokens.bias[0] += 1000  # nothing but blanks
     stream, sizes = task.stream(), []
@@ -167,15 +172,15 @@ def _leaves(state: Any) -> list[torch.Tensor]:
     return [state] if isinstance(state, torch.Tensor) else [leaf for branch in state for leaf in _leaves(branch)]
 
 
-def test_a_network_that_needs_the_future_cannot_listen(tmp_path: Path) -> None:
-    task = talker(tmp_path, replace(NET, bidirectional=True))
+def test_a_network_that_needs_the_future_cannot_listen(shared: Path) -> None:
+    task = talker(shared, replace(NET, bidirectional=True))
     with pytest.raises(NotCausalError, match=r"model\.bidirectional = false"):
         task.stream()
     assert task.predict(Sound(chatter(), 8000))["words"]
 
 
-def test_samples_are_checked(tmp_path: Path) -> None:
-    stream = talker(tmp_path).stream()
+def test_samples_are_checked(shared: Path) -> None:
+    stream = talker(shared).stream()
     stream.push((chatter(0.1) * 32767).to(torch.int16))
     with pytest.raises(DataError, match="int16"):
         stream.push(torch.zeros(8, dtype=torch.int64))
@@ -200,8 +205,8 @@ def test_what_cannot_be_learned_is_named_and_counted(tmp_path: Path) -> None:
     assert len(data.valid.rows) == 1  # type: ignore[attr-defined]
 
 
-def test_a_batch_with_an_impossible_row_has_a_finite_loss(tmp_path: Path) -> None:
-    task = talker(tmp_path)
+def test_a_batch_with_an_impossible_row_has_a_finite_loss(shared: Path) -> None:
+    task = talker(shared)
     batch = task.data().valid.epoch(0)[0]
     with torch.no_grad():
         _check_crowded(task, batch)
@@ -227,8 +232,8 @@ def test_a_bad_recording_is_told(tmp_path: Path) -> None:
     assert task.notes["recordings that may be bad"] == "1 silent"
 
 
-def test_joined_rows_are_all_recordings_once_of_one_speaker_each(tmp_path: Path) -> None:
-    task = talker(tmp_path)
+def test_joined_rows_are_all_recordings_once_of_one_speaker_each(shared: Path) -> None:
+    task = talker(shared)
     rows = [
         row._replace(utterance=row.utterance._replace(speaker="ab"[row.place % 2]))
         for row in task._rows(_all(task))
@@ -265,8 +270,8 @@ def test_a_second_head_tells_languages_apart(tmp_path: Path) -> None:
     assert answer["shown"].startswith(answer["language"])
 
 
-def test_a_transducer_learns(tmp_path: Path) -> None:
-    task = talker(tmp_path, VARIANTS["transducer"][0])
+def test_a_transducer_learns(shared: Path) -> None:
+    task = talker(shared, VARIANTS["transducer"][0])
     batch, network, losses = task.data().train.epoch(0)[0], task.ready().train(), []
     optimizer = torch.optim.Adam(network.parameters(), 0.02)
     for _ in range(12):
@@ -278,25 +283,25 @@ def test_a_transducer_learns(tmp_path: Path) -> None:
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_errors_and_a_transducer_are_drawn(tmp_path: Path) -> None:
-    task = talker(tmp_path, VARIANTS["transducer"][0])
+def test_errors_and_a_transducer_are_drawn(shared: Path, tmp_path: Path) -> None:
+    task = talker(shared, VARIANTS["transducer"][0])
     drawn = task.draw_measured(task.held_out("valid"), tmp_path)
     assert [path.name for path in drawn] == ["words.png", "words.txt", "worst.png"]
     assert all(path.stat().st_size > 100 for path in drawn)
 
 
-def test_ctc_is_drawn(tmp_path: Path) -> None:
-    (path,) = talker(tmp_path).draw_answer(Sound(chatter(0.6), 8000), tmp_path, "a")
+def test_ctc_is_drawn(shared: Path, tmp_path: Path) -> None:
+    (path,) = talker(shared).draw_answer(Sound(chatter(0.6), 8000), tmp_path, "a")
     assert path.stat().st_size > 1000
 
 
-def test_a_recurrent_language_model_is_kept_with_the_recognizer(tmp_path: Path) -> None:
+def test_a_recurrent_language_model_is_kept_with_the_recognizer(shared: Path, tmp_path: Path) -> None:
     reader = LanguageModel(LanguageModelConfig(model=LanguageNet(hidden=8, depth=1)))
     reader.tokens = Characters.learn("low mid top\n", 0)
     reader.trained = reader.network()
     reader.save(tmp_path / "reader")
     search = SpeechSearch(beam=3, language_model=str(tmp_path / "reader"))
-    task = talker(tmp_path / "a", search=search, tokens="characters")
+    task = talker(shared, search=search, tokens="characters")
     task.save(tmp_path / "run")
     (tmp_path / "reader").rename(tmp_path / "gone")
     other = SpeechRecognizer.load(tmp_path / "run")
@@ -307,6 +312,7 @@ def test_a_recurrent_language_model_is_kept_with_the_recognizer(tmp_path: Path) 
 
 def test_the_language_model_is_weighed_by_validation(tmp_path: Path) -> None:
     task = talker(tmp_path, search=replace(GUIDED, tune=True), tokens="characters")
+    write_manifest(tmp_path / "valid.jsonl", _all(task)[-3:])
     data = task.data()
     task.finish(data)
     weight, bonus = task.speller.weight, task.speller.bonus
@@ -326,8 +332,8 @@ def test_tokens_spell_words_of_any_script() -> None:
         assert SpeechTokens.from_dict(json.loads(json.dumps(tokens.to_dict()))).text(numbers) == "привет où"
 
 
-def test_the_command_listens_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    talker(tmp_path / "a").save(tmp_path / "run")
+def test_the_command_listens_to_a_file(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    talker(shared).save(tmp_path / "run")
     write_sound(tmp_path / "a.wav", Sound(chatter(0.5), 8000))
     assert _run("listen", tmp_path / "run", "--from-file", tmp_path / "a.wav", "--json") == 0
     shown = capsys.readouterr()
@@ -339,14 +345,18 @@ def test_the_command_listens_to_a_file(tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("error", [ImportError("none"), OSError("PortAudio library not found")])
 def test_no_microphone_is_one_clear_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+    shared: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
     class Missing:
         def find_spec(self, name: str, *_: Any) -> None:
             if name == "sounddevice":
                 raise error
 
-    talker(tmp_path / "a").save(tmp_path / "run")
+    talker(shared).save(tmp_path / "run")
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     assert _run("listen", tmp_path / "run") == 2

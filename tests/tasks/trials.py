@@ -225,11 +225,15 @@ def bad_manifest(task: SpeechRecognizer) -> None:
     with TemporaryDirectory() as place:
         (Path(place) / "a.jsonl").write_text('\n{"audio_filepath": "a.wav"\n', encoding="utf-8")
         task.evaluate(source=f"{place}/a.jsonl")
+
+
 def tone(kind: str, seconds: float, take: int = 0) -> Tensor:
     """A word of a small language: "rise" goes up, "fall" goes down, "hold" stays."""
     time = torch.arange(round(4000 * seconds)) / 4000
     way = {"rise": 1.0, "fall": -1.0, "hold": 0.0}[kind]
     return 0.3 * torch.sin(2 * torch.pi * (600 + 10 * take + 400 * way * (time / seconds - 0.5)) * time)
+
+
 def keywords(folder: Path) -> KeywordSpotter:
     utterances = []
     for take in range(8):
@@ -239,12 +243,16 @@ def keywords(folder: Path) -> KeywordSpotter:
     data = KeywordData(path=str(folder), keywords=("rise",), rate=4000, speed=0.0, noise=0.3, minutes=0.5, batch=8)
     net = KeywordNet(features=12, hidden=24, dropout=0.0)
     return KeywordSpotter(KeywordConfig(data, net, AlarmConfig(false_alarms=0.0)))
+
+
 def recordings(folder: Path) -> list[str]:
     said = (["rise"], ["fall", "rise", "hold", "rise"], ["hold", "fall"])
     for number, kinds in enumerate(said):
         pieces = [torch.cat([torch.zeros(1200), tone(kind, 0.35, number)]) for kind in kinds]
         write_sound(folder / f"{number}.wav", Sound(torch.cat([*pieces, torch.zeros(1500)]), 4000))
     return [str(folder / f"{number}.wav") for number in range(len(said))]
+
+
 def spotted_by_stream(task: KeywordSpotter, raw: str) -> dict[str, Any]:
     """The answer of `predict`, from blocks of 37 ms."""
     sound, stream = read_sound(raw, 4000), task.stream()
