@@ -91,15 +91,23 @@ class SpeechRows:
         return self._together(frames, strings)
 
     def _strings(self, rows: list[SpeechRow], random: torch.Generator) -> list[list[SpeechRow]]:
-        """The rows in strings of as many as this batch joins, those of a speaker and language together."""
+        """The rows in strings of different sizes, those of a speaker and language together.
+
+        Short strings beside long ones: from them the network learns first.
+        """
         low, high = self.augment.join
         if high == 1:
             return [[row] for row in rows]
-        size = int(torch.randint(low, high + 1, (1,), generator=random))
         kinds: dict[tuple[str, str], list[SpeechRow]] = {}
         for i in torch.randperm(len(rows), generator=random).tolist():
             kinds.setdefault((rows[i].utterance.speaker, rows[i].utterance.language), []).append(rows[i])
-        return [some[at : at + size] for some in kinds.values() for at in range(0, len(some), size)]
+        strings = []
+        for some in kinds.values():
+            while some:
+                size = int(torch.randint(low, high + 1, (1,), generator=random))
+                strings.append(some[:size])
+                some = some[size:]
+        return strings
 
     def _together(self, frames: list[Tensor], strings: list[list[SpeechRow]]) -> SpeechBatch:
         tokens = [torch.tensor(self.tokens.encode(" ".join(row.text for row in string))) for string in strings]

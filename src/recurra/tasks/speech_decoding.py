@@ -42,24 +42,29 @@ class CTCSteps:
     decoder: alignment.Decoder
 
     def initial(self) -> Any:
+        """The state before the first step."""
         assert self.network.tokens is not None
         return State(decoder=self.decoder.initial(), waiting=torch.zeros(0, self.network.tokens.out_features))
 
     @torch.inference_mode()
     def push(self, h: Tensor, state: Any) -> tuple[Any, bool]:
+        """The state after some more steps ``(t, H)``, and whether anything was said in them."""
         log_probs = self.network.log_probs(h)
         spoke = int(log_probs.argmax()) != BLANK if len(h) == 1 else bool((log_probs.argmax(-1) != BLANK).any())
         return state._replace(waiting=torch.cat([state.waiting, log_probs])), spoke
 
     def settle(self, state: Any) -> Any:
+        """The same state, with nothing left to be worked out."""
         if not len(state.waiting):
             return state
         return State(decoder=self.decoder.push(state.waiting, state.decoder), waiting=state.waiting[:0].clone())
 
     def partial(self, state: Any) -> Transcript:
+        """The best transcript so far."""
         return self.decoder.partial(self.settle(state).decoder)
 
     def result(self, state: Any) -> Transcript:
+        """The best transcript if nothing follows."""
         return self.decoder.result(self.settle(state).decoder)
 
 
@@ -70,20 +75,25 @@ class TransducerSteps:
     search: Search
 
     def initial(self) -> Any:
+        """The state before the first step."""
         return self.search.initial()
 
     def push(self, h: Tensor, state: Any) -> tuple[Any, bool]:
+        """The state after some more steps ``(t, H)``, and whether anything was said in them."""
         before, state = int(state.frame), self.search.push(h, state)
         heard = self.search.result(state)
         return state, bool(heard.frames) and heard.frames[-1] >= before
 
     def settle(self, state: Any) -> Any:
+        """The same state, with nothing left to be worked out."""
         return state
 
     def partial(self, state: Any) -> Transcript:
+        """The best transcript so far."""
         return self.result(state)
 
     def result(self, state: Any) -> Transcript:
+        """The best transcript if nothing follows."""
         found = self.search.result(state)
         rows = zip(found.tokens, found.frames, found.confidences, strict=True)
         heard = tuple(alignment.Heard(token, at, at + 1, sure) for token, at, sure in rows)

@@ -1,6 +1,8 @@
 """Subsampling: a few neighbouring frames become one step, so that recurrent layers have fewer steps to go.
 
-    y_j = relu(W [x_{js+s-w} .. x_{js+s-1}] + b)        s the stride, w the width; x is zero outside the recording
+    y_j = relu(norm(W [x_{js+s-w} .. x_{js+s-1}]))      s the stride, w the width; x is zero outside the recording
+
+norm is a layer normalisation (Ba et al. 2016): without it y grows in training until the cells above saturate.
 
 Strided convolutions under recurrent layers (Amodei et al. 2016), here causal: step j needs no frame after its s.
 """
@@ -18,7 +20,7 @@ __all__ = ["Subsampling"]
 
 
 class Subsampling(nn.Module):
-    """Causal strided convolutions, one over the other; each is the equation above with its own W and b.
+    """Causal strided convolutions, one over the other; each is the equation above with its own W.
 
     Shapes: x ``(B, T, size)`` with ``lengths (B,)`` -> y ``(B, ceil(T / stride), channels)`` and its lengths, where
     ``stride`` is the product of all strides. As the frames come, `step` takes ``stride`` of them at a time; the
@@ -67,22 +69,22 @@ class Subsampling(nn.Module):
 
 
 class _Stage(nn.Module):
-    """One convolution: its W and b as a linear map of a window of frames."""
+    """One convolution: its W as a linear map of a window of frames."""
 
     def __init__(self, size: int, channels: int, width: int, stride: int) -> None:
         super().__init__()
         self.size, self.width, self.stride = size, width, stride
-        self.linear = nn.Linear(width * size, channels)
-        nn.init.kaiming_uniform_(self.linear.weight, nonlinearity="relu")
-        nn.init.zeros_(self.linear.bias)
+        self.linear = nn.Linear(width * size, channels, bias=False)
+        self.norm = nn.LayerNorm(channels)
 
-    def _windows(self, x: Tensor) -> Tensor:
-        """``x (B, N, F)`` -> each window of ``width`` frames ``(B, T', width * F)``, every ``stride`` frames."""
-        return x.unfold(1, self.width, self.stride).transpose(2, 3).flatten(2)
+    def _convolve(self, x: Tensor) -> Tensor:
+        """``x (B, N, F)`` -> y of each window of ``width`` frames, every ``stride`` frames."""
+        windows = x.unfold(1, self.width, self.stride).transpose(2, 3).flatten(2)
+        return self.norm(self.linear(windows)).relu()
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         rest = -x.shape[1] % self.stride
-        y = self.linear(self._windows(pad(x, (0, 0, self.width - self.stride, rest)))).relu()
+        y = self._convolve(pad(x, (0, 0, self.width - self.stride, rest)))
         lengths = (lengths + self.stride - 1) // self.stride
         return ragged.blank(y, lengths), lengths
 
@@ -94,4 +96,4 @@ class _Stage(nn.Module):
             x = torch.cat([x[:, :valid], torch.zeros_like(x[:, valid:])], 1)
         whole = torch.cat([before, x], 1)
         valid = -(-valid // self.stride)
-        return self.linear(self._windows(whole)).relu(), whole[:, whole.shape[1] - before.shape[1] :], valid
+        return self._convolve(whole), whole[:, whole.shape[1] - before.shape[1] :], valid
