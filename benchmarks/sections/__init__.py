@@ -10,6 +10,7 @@ from benchmarks.sections import (
     custom,
     features,
     inference,
+    listening,
     memories,
     memory,
     ragged,
@@ -43,5 +44,8 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "translation": translation.run,
     "features": features.run,
     "transducer": transducer.run,
+    "transducer": transducer.run,
+    "features": features.run,
+    "listening": listening.run,
     "compiling": compiling.run,
 }

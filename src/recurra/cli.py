@@ -13,7 +13,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recurra import __version__, answering, composing, demonstration, diagnose_commands, doctor, reasons, recipe
+from recurra import (
+    __version__,
+    answering,
+    composing,
+    demonstration,
+    diagnose_commands,
+    doctor,
+    listening,
+    reasons,
+    recipe,
+)
 from recurra.data import sources
 from recurra.errors import ConfigError, DataWarning, PerformanceWarning, RecurraError
 from recurra.heads.search import Sampling
@@ -163,6 +173,7 @@ def generate(
 
 
 app.command()(composing.compose)
+app.command()(listening.listen)
 
 
 @app.command()

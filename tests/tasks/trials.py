@@ -16,12 +16,21 @@ from recurra.data.midi import note_name, read_midi, write_midi
 from recurra.data.series import parse_series
 from recurra.errors import DataError
 from recurra.run.fit import Fit
-from recurra.tasks import LanguageModel, MusicModel, SequenceClassifier, Tagger, TextClassifier, Translator
+from recurra.tasks import (
+    LanguageModel,
+    MusicModel,
+    SequenceClassifier,
+    SpeechRecognizer,
+    Tagger,
+    TextClassifier,
+    Translator,
+)
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
 from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
 from recurra.tasks.keywords import AlarmConfig, KeywordConfig, KeywordData, KeywordNet, KeywordSpotter
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
+from recurra.tasks.speech_config import SpeechAugment, SpeechConfig, SpeechData, SpeechFeatures, SpeechNet
 from recurra.tasks.tag import TagConfig, TagData, TagNet
 from recurra.tasks.translation_config import SearchConfig, TranslationConfig, TranslationData, TranslationNet
 from recurra.testing import BadInput, Trial
@@ -163,6 +172,61 @@ def wrong_columns(task: Tagger) -> None:
         task.evaluate(source=f"{place}/a.conll")
 
 
+TONES = {"low": 300.0, "mid": 700.0, "top": 1500.0}  # what is said, and its pitch in hertz
+
+
+def spoken(words: list[str], seed: int = 0) -> Sound:
+    """Words as tones at 8 kHz, with a little noise between them."""
+    random = torch.Generator().manual_seed(seed)
+    pieces = [0.002 * torch.randn(400, generator=random)]
+    for word in words:
+        wave = 0.3 * torch.sin(2 * math.pi * TONES[word] * torch.arange(1200) / 8000)
+        pieces += [wave * torch.hann_window(1200), 0.002 * torch.randn(400, generator=random)]
+    return Sound(torch.cat(pieces), 8000)
+
+
+def speech(folder: Path) -> SpeechRecognizer:
+    utterances, kinds = [], list(TONES)
+    for i in range(20):
+        words = [kinds[i % 3], kinds[i // 3 % 3], kinds[i // 9]][: 1 + i % 3]
+        path = folder / f"{i}.wav"
+        if not path.exists():
+            write_sound(path, spoken(words, i))
+        utterances.append(Utterance(path, " ".join(words)))
+    for part in ("train", "valid", "test"):
+        write_manifest(folder / f"{part}.jsonl", utterances)
+    data = SpeechData(path=str(folder), tokens="words", batch=1500)
+    quiet = SpeechAugment(gap=0.02, speed=0.0, bands=0, stretches=0)
+    net = SpeechNet(widths=(4,), strides=(4,), channels=24, hidden=24, depth=1, bidirectional=False, dropout=0.0)
+    return SpeechRecognizer(SpeechConfig(data, SpeechFeatures(size=20), quiet, net))
+
+
+def sounds(folder: Path) -> list[str]:
+    for i, words in enumerate((["top", "low"], ["mid"], ["low", "low", "mid", "top"])):
+        write_sound(folder / f"{i}.wav", spoken(words, 100 + i))
+    write_sound(folder / "3.wav", Sound(torch.zeros(100), 8000))  # too short for a single frame
+    return [str(folder / f"{i}.wav") for i in range(4)]
+
+
+def said_by_stream(model: SpeechRecognizer, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, from a stream that heard blocks of 333 samples."""
+    samples, stream = read_sound(raw).samples, model.stream()
+    said = [one for block in samples.split(333) for one in stream.push(block) if one.final]
+    return model.answer(said + stream.finish(), raw, len(samples) / 8000)
+
+
+def empty_sound(task: SpeechRecognizer) -> None:
+    with TemporaryDirectory() as place:
+        write_sound(f"{place}/a.wav", Sound(torch.zeros(0), 8000))
+        task.predict(f"{place}/a.wav")
+
+
+def bad_manifest(task: SpeechRecognizer) -> None:
+    with TemporaryDirectory() as place:
+        (Path(place) / "a.jsonl").write_text('\n{"audio_filepath": "a.wav"\n', encoding="utf-8")
+        task.evaluate(source=f"{place}/a.jsonl")
+
+
 def tone(kind: str, seconds: float, take: int = 0) -> Tensor:
     """A word of a small language: "rise" goes up, "fall" goes down, "hold" stays."""
     time = torch.arange(round(4000 * seconds)) / 4000
@@ -176,8 +240,6 @@ def keywords(folder: Path) -> KeywordSpotter:
         for kind in ("rise", "fall", "hold"):
             write_sound(folder / f"{kind}{take}.wav", Sound(tone(kind, 0.3 + 0.02 * take, take), 4000))
             utterances.append(Utterance(folder / f"{kind}{take}.wav", kind))
-    for part in ("train", "valid", "test"):
-        write_manifest(folder / f"{part}.jsonl", utterances)
     data = KeywordData(path=str(folder), keywords=("rise",), rate=4000, speed=0.0, noise=0.3, minutes=0.5, batch=8)
     net = KeywordNet(features=12, hidden=24, dropout=0.0)
     return KeywordSpotter(KeywordConfig(data, net, AlarmConfig(false_alarms=0.0)))
@@ -264,6 +326,21 @@ TRIALS: dict[str, Trial] = {
             BadInput("no file", lambda task: task.predict("absent.mid"), DataError, "cannot read"),
             BadInput("no folder", lambda task: task.evaluate(source="absent"), DataError, "cannot read"),
         ],
+    ),
+    "speech": Trial(
+        speech,
+        Fit(steps=40, learning_rate=0.03, warmup=5, evaluate_every=40),
+        sounds,
+        lambda measured: measured["wer"] == 0,
+        said_by_stream,
+        [
+            BadInput("no file", lambda task: task.predict("absent.wav"), DataError, "no such file"),
+            BadInput("no path", lambda task: task.predict(3), DataError, "expected the path of a sound file"),
+            BadInput("no sample", empty_sound, DataError, "0 samples"),
+            BadInput("no manifest", lambda task: task.evaluate(source="absent.jsonl"), DataError, "cannot read"),
+            BadInput("a line that is not JSON", bad_manifest, DataError, "line 2: not JSON"),
+        ],
+        close=0,
     ),
     "translate": Trial(
         translator,

@@ -6,6 +6,7 @@ from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.keywords import KeywordSpotter
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
+from recurra.tasks.speech import SpeechRecognizer
 from recurra.tasks.tag import Tagger
 from recurra.tasks.translate import Translator
 
@@ -15,6 +16,7 @@ __all__ = [
     "LanguageModel",
     "MusicModel",
     "SequenceClassifier",
+    "SpeechRecognizer",
     "Tagger",
     "TextClassifier",
     "Translator",
@@ -27,6 +29,7 @@ TASKS: dict[str, type[Estimator]] = {
         MusicModel,
         TextClassifier,
         SequenceClassifier,
+        SpeechRecognizer,
         Tagger,
         Translator,
         KeywordSpotter,
