@@ -44,8 +44,6 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "translation": translation.run,
     "features": features.run,
     "transducer": transducer.run,
-    "transducer": transducer.run,
-    "features": features.run,
     "listening": listening.run,
     "compiling": compiling.run,
 }
