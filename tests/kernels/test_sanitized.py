@@ -16,7 +16,7 @@ from recurra.heads.crf import CRF
 from recurra.heads.transducer import Transducer
 from recurra.kernels.cpu import build, crfs, loops, transducers
 
-build.FLAGS = (*build.FLAGS, "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+build.FLAGS = (*build.FLAGS, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 loops.SPARE = int(sys.argv[1])
 loops.OWN_CACHE = 8000  # so that small layers too are split by units
 crfs.LITTLE = transducers.LITTLE = 0  # so that small batches too are split by rows
