@@ -240,6 +240,8 @@ def keywords(folder: Path) -> KeywordSpotter:
         for kind in ("rise", "fall", "hold"):
             write_sound(folder / f"{kind}{take}.wav", Sound(tone(kind, 0.3 + 0.02 * take, take), 4000))
             utterances.append(Utterance(folder / f"{kind}{take}.wav", kind))
+    for part in ("train", "valid", "test"):
+        write_manifest(folder / f"{part}.jsonl", utterances)
     data = KeywordData(path=str(folder), keywords=("rise",), rate=4000, speed=0.0, noise=0.3, minutes=0.5, batch=8)
     net = KeywordNet(features=12, hidden=24, dropout=0.0)
     return KeywordSpotter(KeywordConfig(data, net, AlarmConfig(false_alarms=0.0)))
