@@ -9,7 +9,7 @@ from torch import Tensor
 from recurra.data.audio import Sound, resample
 from recurra.errors import ConfigError
 
-__all__ = ["Noise", "SpecAugment", "Speed"]
+__all__ = ["Noise", "SpecAugment", "Speed", "between"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Speed:
 
     def __call__(self, sound: Sound, random: torch.Generator) -> Sound:
         """The sound at another speed, ``N / factor`` samples at the same rate."""
-        factor = _between(self.least, self.most, random)
+        factor = between(self.least, self.most, random)
         return Sound(resample(sound, max(1, round(sound.rate / factor))).samples, sound.rate)
 
 
@@ -94,7 +94,7 @@ class Noise:
         if not len(sound.samples):
             return sound
         noise = self._recorded(sound, random) if self.recordings else _hiss(len(sound.samples), random)
-        decibels = _between(self.least, self.most, random)
+        decibels = between(self.least, self.most, random)
         wanted = _loudness(sound.samples) * 10 ** (-decibels / 20)
         return Sound(sound.samples + noise * (wanted / max(_loudness(noise), 1e-9)), sound.rate)
 
@@ -107,7 +107,7 @@ class Noise:
 
 
 def _hiss(total: int, random: torch.Generator) -> Tensor:
-    slope = _between(0, 2, random)
+    slope = between(0, 2, random)
     spectrum = torch.fft.rfft(torch.randn(total, generator=random))
     frequency = torch.arange(len(spectrum)).clamp_min(1).float()
     return torch.fft.irfft(spectrum * frequency.pow(-slope / 2), total)
@@ -117,5 +117,6 @@ def _loudness(samples: Tensor) -> float:
     return float(samples.square().mean().sqrt())
 
 
-def _between(least: float, most: float, random: torch.Generator) -> float:
+def between(least: float, most: float, random: torch.Generator) -> float:
+    """A number drawn evenly between two."""
     return least + (most - least) * float(torch.rand((), generator=random))

@@ -26,7 +26,7 @@ from recurra.data.catalogue.entry import Source, copy, root
 from recurra.data.packages import obtain, temporary
 from recurra.errors import ConfigError, DataError
 
-__all__ = ["SOURCES", "Listed", "Source", "copy", "find", "get", "listing", "path", "root"]
+__all__ = ["SOURCES", "Listed", "Source", "copy", "find", "get", "listing", "path", "place_of", "root"]
 
 RECORD = "source.json"
 STALE = 86400  # seconds after which the temporary folder of a process that was killed is removed
@@ -72,6 +72,15 @@ def get(source: str | Source) -> Path:
         place, reason = error.filename or root(), error.strerror or error
         raise DataError(f"cannot write {place}: {reason}; free some space, or set RECURRA_DATA") from error
     return source.folder
+
+
+def place_of(name: str) -> Path:
+    """The file or folder of that name, or else the data set, fetched if need be; DataError if there is neither."""
+    if Path(name).exists():
+        return Path(name)
+    if name in SOURCES:
+        return get(name)
+    raise DataError(f"data.path: no file, folder or data set {name!r}{suggest(name, list(SOURCES))}")
 
 
 def listing() -> list[Listed]:

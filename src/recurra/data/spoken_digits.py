@@ -19,7 +19,7 @@ from recurra.data.packages import temporary
 from recurra.data.splits import Parts
 from recurra.errors import ConfigError, DataError
 
-__all__ = ["WORDS", "Digit", "connected", "official", "read_digits", "without"]
+__all__ = ["WORDS", "Digit", "connected", "holds_digits", "official", "read_digits", "without"]
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NAME = re.compile(r"(\d)_([^_]+)_(\d+)")
@@ -38,6 +38,11 @@ class Digit(NamedTuple):
     def utterance(self) -> Utterance:
         """The recording and its word."""
         return Utterance(self.path, WORDS[self.digit], language="en", speaker=self.speaker)
+
+
+def holds_digits(path: Path) -> bool:
+    """Whether this looks like the data set: a zip file, or a folder with sounds that have such names."""
+    return path.suffix == ".zip" or (path.is_dir() and any(path.rglob("[0-9]_*_[0-9]*.wav")))
 
 
 def read_digits(path: str | Path) -> list[Digit]:

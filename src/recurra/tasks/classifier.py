@@ -18,9 +18,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from recurra import files
-from recurra.config import key, suggest
+from recurra.config import key
 from recurra.data.batches import RowBatches
-from recurra.data.sources import SOURCES, get
 from recurra.data.splits import Parts
 from recurra.errors import ConfigError, DataError, NotCausalError, RunError
 from recurra.heads.attribution import Shares, integrated_gradients, log_odds
@@ -53,7 +52,6 @@ __all__ = [
     "Items",
     "check_net",
     "make_layers",
-    "place_of",
 ]
 
 AT_ONCE = 16384  # padded steps of a batch when only answers are wanted
@@ -85,15 +83,6 @@ def check_net(model: ClassifierNet) -> None:
         pooling(model.pooling, 1)
     except ConfigError as error:
         raise ConfigError(f"model.{error}; known are {', '.join(POOLINGS)}") from error
-
-
-def place_of(name: str) -> Path:
-    """The file or folder of that name, or else the data set, fetched if need be; DataError if there is neither."""
-    if Path(name).exists():
-        return Path(name)
-    if name in SOURCES:
-        return get(name)
-    raise DataError(f"data.path: no file, folder or data set {name!r}{suggest(name, list(SOURCES))}")
 
 
 def make_layers(model: ClassifierNet, size: int) -> Stack:

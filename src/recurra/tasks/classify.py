@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from recurra import files
 from recurra.config import key, suggest
 from recurra.data.labelled import FORMATS, Example, Layout, read_labelled, read_parts
+from recurra.data.sources import place_of
 from recurra.data.splits import Parts
 from recurra.data.subwords import Subwords
 from recurra.data.text import TOKENS, BytePairs, Listed, Tokens
@@ -23,7 +24,7 @@ from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.layers import Recurrent
 from recurra.tasks.checks import check_least, check_shares, check_split, restore_tokens
-from recurra.tasks.classifier import Classifier, ClassifierNet, check_net, make_layers, place_of
+from recurra.tasks.classifier import Classifier, ClassifierNet, check_net, make_layers
 from recurra.tasks.classifier_network import ClassifierNetwork, make_network
 from recurra.tasks.heat_map import HeatMap, html_page
 from recurra.tasks.language_model import LanguageModel

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from recurra.config import key
 from recurra.data.series import Scale, Series, parse_series, read_series, read_series_parts
+from recurra.data.sources import place_of
 from recurra.data.splits import Parts
 from recurra.errors import ConfigError, DataError, RunError
 from recurra.heads.pooling import pooling
 from recurra.tasks.checks import check_least, check_split
-from recurra.tasks.classifier import Classifier, ClassifierNet, check_net, make_layers, place_of
+from recurra.tasks.classifier import Classifier, ClassifierNet, check_net, make_layers
 from recurra.tasks.classifier_network import ClassifierNetwork, make_network
 from recurra.tasks.series_picture import draw_series
 

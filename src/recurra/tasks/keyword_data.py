@@ -5,7 +5,6 @@ near silence between and noise under them: new ones for each training batch, the
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -13,11 +12,11 @@ from torch import Tensor
 
 from recurra.config import suggest
 from recurra.data.audio import Sound
-from recurra.data.augmentation import Noise, Speed
+from recurra.data.augmentation import Noise, Speed, between
 from recurra.data.manifests import Utterance, load, read_manifest
-from recurra.data.sources import SOURCES, get
+from recurra.data.sources import place_of
 from recurra.data.splits import Parts
-from recurra.data.spoken_digits import official, read_digits
+from recurra.data.spoken_digits import holds_digits, official, read_digits
 from recurra.errors import DataError
 from recurra.tasks.keyword_config import KeywordData
 
@@ -78,17 +77,11 @@ def _count(text: str, keyword: str) -> int:
 
 
 def _parts(data: KeywordData) -> Parts:
-    path = Path(data.path)
-    if not path.exists():
-        if data.path not in SOURCES:
-            raise DataError(
-                f"data.path: no file, folder or data set {data.path!r}{suggest(data.path, list(SOURCES))}"
-            )
-        path = get(data.path)
+    path = place_of(data.path)
     if all((path / f"{part}.jsonl").is_file() for part in PARTS):
         train, valid, test = (read_manifest(path / f"{part}.jsonl") for part in PARTS)
         return Parts(train, valid, test)
-    if path.suffix == ".zip" or (path.is_dir() and any(path.rglob("[0-9]_*_*.wav"))):
+    if holds_digits(path):
         return official(read_digits(path))
     return _split(read_manifest(path), data)
 
@@ -177,19 +170,15 @@ class Joiner:
             at += len(samples) + len(pieces[-1])
         pieces.append(QUIET[0] * torch.randn(-at % ROUND, generator=random))
         sound = torch.cat(pieces)
-        if _between(0, 1, random) < self.data.noise:
+        if between(0, 1, random) < self.data.noise:
             sound = self.noise(Sound(sound, self.data.rate), random).samples
         return Recording(sound, places)
 
     def _louder(self, samples: Tensor, random: torch.Generator) -> Tensor:
-        return samples * 10 ** (_between(-self.data.loudness, self.data.loudness, random) / 20)
+        return samples * 10 ** (between(-self.data.loudness, self.data.loudness, random) / 20)
 
     def _silence(self, random: torch.Generator) -> Tensor:
         """Near silence: the hiss that every microphone hears; or samples of 0, as in sound that was cut."""
-        (low, high), seconds = QUIET, _between(0, self.data.gap, random)
-        loud = low * (high / low) ** _between(0, 1, random) * (_between(0, 1, random) > DIGITAL)
+        (low, high), seconds = QUIET, between(0, self.data.gap, random)
+        loud = low * (high / low) ** between(0, 1, random) * (between(0, 1, random) > DIGITAL)
         return loud * torch.randn(round(seconds * self.data.rate), generator=random)
-
-
-def _between(low: float, high: float, random: torch.Generator) -> float:
-    return low + (high - low) * float(torch.rand((), generator=random))

@@ -70,7 +70,10 @@ class KeywordNetwork(nn.Module):
         return Stack(*(layer for layer in self.layers if not isinstance(layer, Dropout)))
 
     def forward(self, batch: KeywordBatch) -> Tensor:
-        logits = self.logits(batch.x, batch.lengths)
+        return self.nats(self.logits(batch.x, batch.lengths), batch)
+
+    def nats(self, logits: Tensor, batch: KeywordBatch) -> Tensor:
+        """The same of the answers to a batch."""
         others = ragged.mask(batch.lengths, logits.shape[1], logits.device)[..., None].expand_as(logits).clone()
         noticed = logits.new_zeros(())
         for row, keyword, _, begin, end, _, _ in batch.places.tolist():

@@ -154,8 +154,8 @@ class KeywordSpotter(Estimator):
         heard, nats, device = [], 0.0, next(network.parameters()).device
         for batch in batches.epoch(0):
             batch = batch._replace(x=batch.x.to(device))
-            nats += float(network(batch).detach())
-            logits, places = network.logits(batch.x, batch.lengths).cpu(), batch.places.tolist()
+            logits, places = network.logits(batch.x, batch.lengths), batch.places.tolist()
+            nats, logits = nats + float(network.nats(logits, batch).detach()), logits.cpu()
             for row, length in enumerate(batch.lengths.tolist()):
                 heard.append(Heard(logits[row, :length], [_scored(place) for place in places if place[0] == row]))
         return heard, nats

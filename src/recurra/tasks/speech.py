@@ -7,6 +7,7 @@ Deep recurrent networks trained from recordings and their transcripts alone (Gra
 listens live.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -137,7 +138,7 @@ class SpeechRecognizer(Estimator):
             needed = min(1, needed)
         hop = self._features().hop
         samples = self.sounds.seconds(row.utterance) * config.features.rate / (1 + config.augment.speed)
-        return needed * _product(config.model.strides) <= max(0.0, samples / hop - 2)
+        return needed * math.prod(config.model.strides) <= max(0.0, samples / hop - 2)
 
     def _measurable(self, part: str, utterances: list[Utterance]) -> Batches:
         """Batches of held-out recordings; a note counts what no training transcript has."""
@@ -186,7 +187,7 @@ class SpeechRecognizer(Estimator):
             for place, h, length in zip(batch.places.tolist(), encoded.h, encoded.lengths.tolist(), strict=True):
                 state, _ = decoder.push(h[:length], decoder.initial())
                 texts[place] = self._tokens().text(decoder.result(state).tokens)
-            nats, count = nats + float(network(batch)), count + int(batch.token_lengths.sum())
+            nats, count = nats + float(network.nats(encoded, batch)), count + int(batch.token_lengths.sum())
             if self.languages:
                 found = network.language(*encoded).argmax(1)
                 right, known = right + int((found == batch.languages).sum()), known + len(found)
@@ -388,13 +389,6 @@ def _one_core() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _product(numbers: Sequence[int]) -> int:
-    found = 1
-    for number in numbers:
-        found *= number
-    return found
 
 
 def _text(said: Sequence[Said]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from recurra.data.features import Features
 from recurra.data.manifests import Utterance
 from recurra.tasks.speech_config import SpeechAugment
 from recurra.tasks.speech_disturbance import Disturbance
+from recurra.tasks.speech_sounds import Sounds
 from recurra.tasks.speech_tokens import SpeechTokens
 
 __all__ = ["SpeechBatch", "SpeechRow", "SpeechRows"]
@@ -58,7 +59,7 @@ class SpeechRows:
     augment    how training rows are joined and disturbed
     """
 
-    sounds: "Any"
+    sounds: Sounds
     features: Features
     tokens: SpeechTokens
     languages: Sequence[str]

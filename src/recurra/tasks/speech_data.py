@@ -5,11 +5,10 @@ from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
 
-from recurra.config import suggest
 from recurra.data.manifests import Utterance, read_manifest
-from recurra.data.sources import SOURCES, get
+from recurra.data.sources import place_of
 from recurra.data.splits import Parts
-from recurra.data.spoken_digits import connected, official, read_digits, without
+from recurra.data.spoken_digits import connected, holds_digits, official, read_digits, without
 from recurra.errors import ConfigError, DataError
 from recurra.tasks.speech_config import SpeechData
 
@@ -32,8 +31,8 @@ def read_parts(data: SpeechData) -> Parts:
             "data.path: expected a manifest, a folder of sounds, spoken digits, or the name of a data set (recurra "
             "data list); or set data.train, data.valid and data.test"
         )
-    path = _place(data.path)
-    if path.suffix == ".zip" or (path.is_dir() and any(path.rglob("[0-9]_*_[0-9]*.wav"))):
+    path = place_of(data.path)
+    if holds_digits(path):
         return _digits(path, data)
     if data.left_out or data.digits != "isolated":
         raise ConfigError(f"data.left_out, data.digits: these are for spoken digits, and {path} holds none")
@@ -42,14 +41,6 @@ def read_parts(data: SpeechData) -> Parts:
         return _parts(three, f"{path}, as it is split there")
     three = split_by_text(read_manifest(path), data.split)
     return _parts(three, f"{path}, split by transcript")
-
-
-def _place(name: str) -> Path:
-    if Path(name).exists():
-        return Path(name)
-    if name in SOURCES:
-        return get(name)
-    raise DataError(f"data.path: no file, folder or data set {name!r}{suggest(name, list(SOURCES))}")
 
 
 def _parts(three: Sequence[list[Utterance]], note: str) -> Parts:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from recurra.data.audio import Sound
-from recurra.data.augmentation import Noise, SpecAugment, Speed
+from recurra.data.augmentation import Noise, SpecAugment, Speed, between
 from recurra.tasks.speech_config import SpeechAugment
 
 __all__ = ["Disturbance"]
@@ -29,15 +29,12 @@ class Disturbance:
         self.noise = Noise(low, high)
         self.masks = SpecAugment(config.bands, config.band, config.stretches, config.stretch)
 
-    def _between(self, low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=self.random))
-
     def one(self, samples: Tensor) -> Tensor:
         """One recording, at another speed and loudness."""
         if self.config.speed:
             samples = self.speed(Sound(samples, self.rate), self.random).samples
         if self.config.loudness:
-            samples = samples * 10 ** (self._between(-self.config.loudness, self.config.loudness) / 20)
+            samples = samples * 10 ** (between(-self.config.loudness, self.config.loudness, self.random) / 20)
         return samples
 
     def join(self, recordings: Sequence[Tensor]) -> Tensor:
@@ -46,15 +43,15 @@ class Disturbance:
         for samples in recordings:
             pieces += [samples, self._gap()]
         samples = torch.cat(pieces)
-        if self.config.noise and self._between(0, 1) < self.config.noise:
+        if self.config.noise and between(0, 1, self.random) < self.config.noise:
             samples = self.noise(Sound(samples, self.rate), self.random).samples
         return samples
 
     def _gap(self) -> Tensor:
         """Near silence: the hiss that every microphone hears. Half of the time there is no gap."""
-        seconds = self._between(-self.config.gap, self.config.gap)
+        seconds = between(-self.config.gap, self.config.gap, self.random)
         low, high = QUIET
-        loud = low * (high / low) ** self._between(0, 1)
+        loud = low * (high / low) ** between(0, 1, self.random)
         return loud * torch.randn(max(0, round(seconds * self.rate)), generator=self.random)
 
     def hide(self, frames: Tensor) -> Tensor:

@@ -69,7 +69,10 @@ class SpeechNetwork(nn.Module):
 
     def forward(self, batch: SpeechBatch) -> Tensor:
         """The sum of the nats of all transcripts that the recordings are long enough for, and of the languages."""
-        encoded = self.encode(batch.frames, batch.lengths)
+        return self.nats(self.encode(batch.frames, batch.lengths), batch)
+
+    def nats(self, encoded: Encoded, batch: SpeechBatch) -> Tensor:
+        """The same of what the layers made of the batch."""
         can = self.learnable(batch)
         h, lengths = encoded.h[can], encoded.lengths[can]
         tokens, sizes = batch.tokens[can], batch.token_lengths.cpu()[can]

@@ -7,6 +7,7 @@ norm is a layer normalisation (Ba et al. 2016): without it y grows in training u
 Strided convolutions under recurrent layers (Amodei et al. 2016), here causal: step j needs no frame after its s.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,9 +35,7 @@ class Subsampling(nn.Module):
             _Stage(sizes[i], channels, width, stride)
             for i, (width, stride) in enumerate(zip(widths, strides, strict=True))
         )
-        self.size, self.channels, self.stride = size, channels, 1
-        for stride in strides:
-            self.stride *= stride
+        self.size, self.channels, self.stride = size, channels, math.prod(strides)
 
     def steps(self, frames: Tensor) -> Tensor:
         """How many steps so many frames become."""
