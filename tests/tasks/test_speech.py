@@ -28,6 +28,7 @@ from recurra.tasks.speech_config import (
     SpeechNet,
     SpeechSearch,
 )
+from recurra.tasks.speech_disturbance import Disturbance
 from recurra.tasks.speech_network import SpeechNetwork
 from recurra.tasks.speech_tokens import SpeechTokens
 from recurra.tasks.subsampling import Subsampling
@@ -246,6 +247,18 @@ def test_joined_rows_are_all_recordings_once_of_one_speaker_each(shared: Path) -
     first, again = (maker.disturbed(rows, torch.Generator().manual_seed(5)) for _ in range(2))
     assert first.frames.equal(again.frames)
     assert int(first.token_lengths.sum()) == sum(len(row.text.split()) for row in rows)
+
+
+def test_training_rows_begin_with_silence() -> None:
+    disturbance = Disturbance(SpeechAugment(gap=0.5, speed=0.0), 8000, torch.Generator().manual_seed(0))
+    silent = []
+    for _ in range(60):
+        loud = (disturbance.join([torch.ones(3), torch.ones(3)]) > 0.5).nonzero()[:, 0]
+        silent.append([int(loud[0]), int(loud[3] - loud[2]) - 1])
+    before, between = torch.tensor(silent).T
+    assert int((before > 0).sum()) >= 58
+    assert int(before.max()) <= 4000
+    assert 20 <= int((between == 0).sum()) <= 40  # half of the joints have no gap
 
 
 def _all(task: SpeechRecognizer) -> list[Utterance]:

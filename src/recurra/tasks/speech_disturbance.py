@@ -38,8 +38,12 @@ class Disturbance:
         return samples
 
     def join(self, recordings: Sequence[Tensor]) -> Tensor:
-        """Recordings one after the other, with gaps between and around them, and noise."""
-        pieces = [self._gap()]
+        """Recordings one after the other, with gaps between and around them, and noise.
+
+        There is always a moment of silence before the first. Without it a causal network learns by CTC to guess the
+        first token at its first step, from the little that it hears there, and rarely leaves that habit.
+        """
+        pieces = [self._silence(between(0, self.config.gap, self.random))]
         for samples in recordings:
             pieces += [samples, self._gap()]
         samples = torch.cat(pieces)
@@ -49,10 +53,12 @@ class Disturbance:
 
     def _gap(self) -> Tensor:
         """Near silence: the hiss that every microphone hears. Half of the time there is no gap."""
-        seconds = between(-self.config.gap, self.config.gap, self.random)
+        return self._silence(max(0.0, between(-self.config.gap, self.config.gap, self.random)))
+
+    def _silence(self, seconds: float) -> Tensor:
         low, high = QUIET
         loud = low * (high / low) ** between(0, 1, self.random)
-        return loud * torch.randn(max(0, round(seconds * self.rate)), generator=self.random)
+        return loud * torch.randn(round(seconds * self.rate), generator=self.random)
 
     def hide(self, frames: Tensor) -> Tensor:
         """Frames ``(T, F)`` with bands and stretches hidden."""
