@@ -74,13 +74,16 @@ def get(source: str | Source) -> Path:
     return source.folder
 
 
-def place_of(name: str) -> Path:
-    """The file or folder of that name, or else the data set, fetched if need be; DataError if there is neither."""
+def place_of(name: str, key: str = "data.path") -> Path:
+    """The file or folder of that name, or else the data set, fetched if need be; DataError if there is neither.
+
+    key  of the configuration that says the name
+    """
     if Path(name).exists():
         return Path(name)
     if name in SOURCES:
         return get(name)
-    raise DataError(f"data.path: no file, folder or data set {name!r}{suggest(name, list(SOURCES))}")
+    raise DataError(f"{key}: no file, folder or data set {name!r}{suggest(name, list(SOURCES))}")
 
 
 def listing() -> list[Listed]:

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, linear
 
 from recurra import tree
 from recurra.config import key
-from recurra.data.sources import SOURCES, get
+from recurra.data.sources import place_of
 from recurra.data.text import TOKENS, Tokens, read_text, split_text
 from recurra.data.windows import Window, Windows
 from recurra.errors import ConfigError, DataError, RunError
@@ -295,7 +295,7 @@ def _parts(config: LanguageData) -> list[str]:
 
 def _parts_of(name: str, config: LanguageData) -> list[str]:
     """Three parts of a text: a file cut in order, or the parts that a data set comes in."""
-    path = get(name) if name in SOURCES else Path(name)
+    path = place_of(name, "data.text")
     if not path.is_dir():
         return split_text(read_text(path), config.split)
     whole = path / "text.txt"

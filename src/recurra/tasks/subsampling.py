@@ -2,7 +2,8 @@
 
     y_j = relu(norm(W [x_{js+s-w} .. x_{js+s-1}]))      s the stride, w the width; x is zero outside the recording
 
-norm is a layer normalisation (Ba et al. 2016): without it y grows in training until the cells above saturate.
+norm is a layer normalisation (Ba et al. 2016): cells see y of one size, even where frames are not normalised. On
+normalised frames it is worth little: docs/speech.md says what was measured.
 
 Strided convolutions under recurrent layers (Amodei et al. 2016), here causal: step j needs no frame after its s.
 """

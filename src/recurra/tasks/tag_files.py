@@ -4,7 +4,7 @@ from itertools import product
 from pathlib import Path
 
 from recurra.data.conll import Columns, Sentence, read_conll
-from recurra.data.sources import SOURCES, get
+from recurra.data.sources import place_of
 from recurra.errors import ConfigError, DataError
 from recurra.tasks.tag_config import TagData
 
@@ -43,7 +43,7 @@ def _given_parts(data: TagData) -> list[list[Sentence]]:
             "data.path: expected a folder of column files, a file, or the name of a data set (recurra data list); "
             "or set data.train, data.valid and data.test"
         )
-    path = get(data.path) if data.path in SOURCES else Path(data.path)
+    path = place_of(data.path)
     if path.is_dir():
         return [read_conll(_part(path, part), columns) for part in NAMES]
     sentences = read_conll(path, columns)
