@@ -88,7 +88,10 @@ MISTAKES = [
     (["train", "language_model", "--out", "{tmp}/o", "--set", "model.hiden=3"], "did you mean 'hidden'?"),
     (["train", "language_model", "--out", "{tmp}/o", "--set", "fit.step=3"], "did you mean 'steps'?"),
     (["train", "language_model", "--out", "{tmp}/o", "--set", "model.hidden=big"], "expected int, got 'big'"),
-    (["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}/absent.txt"], "data.text: no file, folder or data set"),
+    (
+        ["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}/absent.txt"],
+        "data.text: no file, folder or data set",
+    ),
     (["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}/binary"], "binary file"),
     (["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}/empty"], "is empty"),
     (["train", "language_model", "--out", "{tmp}/o", "--data", "{tmp}/latin"], "is not UTF-8"),

@@ -163,6 +163,21 @@ def test_any_cut_is_the_whole_to_the_last_bit(kind: str) -> None:
         assert search.result(state) == search.result(whole)
 
 
+@pytest.mark.parametrize("beam", [0, 1])
+def test_what_is_forgotten_still_has_a_say(beam: int) -> None:
+    made, encoded = head(4), sounds(1, 30)[0]
+    search = BeamSearch(made, beam) if beam else GreedySearch(made)
+    whole = search.result(search.push(encoded, search.initial()))
+    before = search.push(encoded[:13], search.initial())
+    first, last = search.result(before), search.result(search.push(encoded[13:], search.forget(before)))
+    assert first.tokens
+    assert last.tokens
+    assert first.tokens + last.tokens == whole.tokens
+    assert first.frames + [13 + frame for frame in last.frames] == whole.frames
+    assert first.nats + last.nats == pytest.approx(whole.nats)
+    assert search.result(search.push(encoded[13:], search.initial())).tokens != last.tokens
+
+
 def test_rows_are_decoded_to_their_lengths() -> None:
     made, encoded = head(4), sounds(3, 9)
     for search in (GreedySearch(made), BeamSearch(made, 3)):

@@ -40,6 +40,9 @@ class Search(Protocol):
     def result(self, state: Any) -> Heard:
         """What was heard so far."""
 
+    def forget(self, state: Any) -> Any:
+        """The state that goes on from what was heard, frames counted anew, but no longer tells it."""
+
 
 def decode(search: Search, encoded: Tensor, lengths: Tensor | list[int] | None = None) -> list[Heard]:
     """What a search hears in each row of ``encoded (B, T, F)``."""
@@ -107,6 +110,10 @@ class GreedySearch:
         """What was heard so far; ``nats`` are those of this one way."""
         return Heard(state.tokens.tolist(), state.frames.tolist(), state.sure.tolist(), float(state.nats))
 
+    def forget(self, state: Any) -> Any:
+        """The state that goes on from what was heard, frames counted anew, but no longer tells it."""
+        return self.initial()._replace(written=state.written, memory=state.memory)
+
 
 class _Hypothesis(NamedTuple):
     """Tokens with the frames and confidences of their likeliest way; the log of the sum over all ways, ``score``.
@@ -165,6 +172,11 @@ class BeamSearch:
         """All hypotheses, the likeliest first."""
         found = _unpack(state)
         return [Heard(list(one.tokens), list(one.frames), list(one.sure), 0.0 - one.score) for one in found]
+
+    def forget(self, state: Any) -> Any:
+        """The state that goes on from the likeliest transcript, frames counted anew, but no longer tells it."""
+        written, memory = tree.rows((state.written, state.memory), [0])
+        return self.initial()._replace(written=written, memory=memory)
 
     def _frame(
         self, heard: Tensor, frame: int, going: list[_Hypothesis], written: Tensor, memory: Any

@@ -33,6 +33,9 @@ class StepDecoder(Protocol):
     def result(self, state: Any) -> Transcript:
         """The best transcript if nothing follows."""
 
+    def forget(self, state: Any) -> Any:
+        """The state that goes on after the best transcript, steps counted anew, but no longer tells it."""
+
 
 @dataclass(frozen=True)
 class CTCSteps:
@@ -67,6 +70,10 @@ class CTCSteps:
         """The best transcript if nothing follows."""
         return self.decoder.result(self.settle(state).decoder)
 
+    def forget(self, state: Any) -> Any:
+        """A new beginning: CTC's steps do not depend on what was said."""
+        return self.initial()
+
 
 @dataclass(frozen=True)
 class TransducerSteps:
@@ -98,3 +105,7 @@ class TransducerSteps:
         rows = zip(found.tokens, found.frames, found.confidences, strict=True)
         heard = tuple(alignment.Heard(token, at, at + 1, sure) for token, at, sure in rows)
         return Transcript(heard, 0.0 - found.nats, 0)
+
+    def forget(self, state: Any) -> Any:
+        """The state that goes on after the best transcript: what was written has a say in what comes next."""
+        return self.search.forget(state)

@@ -214,7 +214,7 @@ class _Talk:
         self.now, self.quiet = self.now + 1, 0 if spoke else self.quiet + 1
         if self.quiet >= self.listener.silence:
             self.tell(final=True)
-            self.decoder, self.heard = self.listener.decoder.initial(), torch.zeros_like(self.heard)
+            self.decoder, self.heard = self.listener.decoder.forget(self.decoder), torch.zeros_like(self.heard)
             self.begin, self.quiet, self.spoke = self.now, 0, False
 
     def tell(self, final: bool) -> None:
