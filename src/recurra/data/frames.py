@@ -166,7 +166,7 @@ def _long(table: Sheet, reading: Reading, static: Any) -> Panel:
         Series(name, grid.stamps(number), y[a:b], past[a:b], known[a:b], fixed[number])
         for number, (name, a, b) in enumerate(zip(names, grid.offsets[:-1], grid.offsets[1:], strict=True))
     ]
-    notes += [*grid.notes, *_covariate_notes(filled)]
+    notes += [*grid.notes, *_missing({name: filled[name] for name in (*groups[0], *groups[1])})]
     return _checked(
         Panel(tuple(series), grid.frequency, groups[0], groups[1], groups[2], words, stamps.zone, tuple(notes)),
         reading.least,
@@ -261,11 +261,9 @@ def _static(
     return found, group, words
 
 
-def _covariate_notes(filled: dict[str, Array]) -> list[str]:
+def _missing(filled: dict[str, Array]) -> list[str]:
     counts = {name: int(np.isnan(values).sum()) for name, values in filled.items()}
-    return [
-        f"covariate {name}: {count} missing values take the one before" for name, count in counts.items() if count
-    ]
+    return [f"covariate {name}: {count} missing values take the one before" for name, count in counts.items() if count]
 
 
 def _checked(panel: Panel, least: int) -> Panel:
