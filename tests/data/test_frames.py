@@ -87,6 +87,8 @@ def test_static_covariates_of_their_own(tmp_path: Path) -> None:
     assert [series.static.tolist() for series in panel.series] == [[7, 0, 1], [9, 0, 1]]
     with pytest.raises(DataError, match="no row of static covariates for the series 'south'"):
         read_panel(data, static=static[1:])
+    with pytest.raises(DataError, match="row 3: expected one row for the series 'south', got another"):
+        read_panel(data, static=pd.concat([static, static[:1]], ignore_index=True))
     with pytest.raises(DataError, match="row 2: expected a value for 'height', got nothing"):
         read_panel(data, static=static.replace(7, np.nan))
     with pytest.raises(
@@ -272,6 +274,10 @@ def test_mistakes_in_frames() -> None:
         read_panel(frame(ds=day, y=1.0)[:0])
     with pytest.raises(ConfigError, match="'y' is named twice"):
         Columns(past=("y",))
+    with pytest.raises(DataError, match="expected numbers in the column 'y', got Object"):
+        read_panel(frame(ds=day, y=pd.Series([1, None, "x"], dtype=object)))
+    mixed = read_panel(frame(ds=day, y=pd.Series([1, None, 2.5], dtype=object)))
+    np.testing.assert_array_equal(mixed.series[0].y, [1, np.nan, 2.5])
     twice = pd.DataFrame([["a", day[0], 1.0, 2.0]], columns=["unique_id", "ds", "y", "y"])
     with pytest.raises(DataError, match="expected different names of columns"):
         read_panel(twice)

@@ -58,6 +58,21 @@ class Sheet(ABC):
             )
         return values
 
+    def groups(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """For each row the number of its text in a column, and the texts in the order in which they came.
+
+        Without that column all rows are of one group. Raises DataError for a row without a text.
+        """
+        if name not in self.names:
+            return np.zeros(self.rows, dtype=np.int64), ["series"]
+        texts = self.texts(name)
+        if "" in texts:
+            raise DataError(
+                f"{self.where(texts.index(''))}: expected the name of a series in {name!r}, got nothing"
+            )
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        return np.fromiter(map(numbers.__getitem__, texts), dtype=np.int64, count=len(texts)), list(numbers)
+
     def need(self, names: Sequence[str], what: str) -> None:
         """Raises DataError unless there are all columns ``names``."""
         for name in names:
@@ -148,15 +163,18 @@ class FrameSheet(Sheet):
         return ["" if gone else str(value) for gone, value in zip(missing, column.to_list(), strict=True)]
 
     def is_numeric(self, name: str) -> bool:
-        kind = self._frame[name].dtype
-        return kind.is_numeric() or kind == _narwhals().Boolean or self._frame[name].is_null().all()
+        column, narwhals = self._frame[name], _narwhals()
+        if column.dtype == narwhals.Object:  # what pandas makes of numbers with None among them
+            return all(value is None or isinstance(value, int | float) for value in column.to_list())
+        return column.dtype.is_numeric() or column.dtype == narwhals.Boolean or column.is_null().all()
 
     def _numbers(self, name: str) -> NDArray[np.float64]:
         if not self.is_numeric(name):
             came = self._frame[name].dtype
             raise DataError(f"{self.source}: expected numbers in the column {name!r}, got {came}")
-        values = self._frame[name].cast(_narwhals().Float64).to_numpy()
-        return np.array(values, dtype=np.float64)
+        if self._frame[name].dtype == _narwhals().Object:
+            return np.array(self._frame[name].to_list(), dtype=np.float64)
+        return np.array(self._frame[name].cast(_narwhals().Float64).to_numpy(), dtype=np.float64)
 
     def stamps(self, name: str) -> Stamps:
         narwhals, column = _narwhals(), self._frame[name]
