@@ -1,5 +1,6 @@
 """Series from frames and files: the same from every library; what is wrong is named, what is mended is said."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,16 @@ def test_mistakes_in_frames() -> None:
         read_panel(frame(ds=pd.date_range("2024", periods=200), y=1.0, z=names), Reading(Columns(past=("z",))))
     with pytest.raises(DataError, match=r"cannot read the text nothing\.csv: No such file"):
         read_panel("nothing.csv")
+
+
+def test_without_the_library_of_data_frames(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Files need none."""
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    assert len(read_panel(write(tmp_path, LONG), Reading(WITH)).series) == 2
+    with pytest.raises(
+        ConfigError, match=r"data frames need narwhals; install it with: pip install 'recurra\[forecast\]'"
+    ):
+        read_panel(frame(ds=hours("2024-01-01"), y=1.0))
 
 
 def test_the_future(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from recurra.data.stamps import Stamps, parse, utc, wall
 from recurra.data.tables import read_table
 from recurra.errors import ConfigError, DataError
 
-__all__ = ["CsvSheet", "FrameSheet", "Sheet", "frame_like", "sheet"]
+__all__ = ["CsvSheet", "FrameSheet", "Sheet", "frame_like", "load_narwhals", "sheet"]
 
 MISSING = frozenset(("", "na", "nan", "n/a", "null", "none", "?", "-nan", "#n/a"))
 
@@ -140,7 +140,7 @@ class FrameSheet(Sheet):
     """A data frame. Raises DataError if narwhals knows no such frame."""
 
     def __init__(self, frame: Any) -> None:
-        narwhals = _narwhals()
+        narwhals = load_narwhals()
         try:
             self._frame = narwhals.from_native(frame, eager_only=True)
         except TypeError as error:
@@ -163,7 +163,7 @@ class FrameSheet(Sheet):
         return ["" if gone else str(value) for gone, value in zip(missing, column.to_list(), strict=True)]
 
     def is_numeric(self, name: str) -> bool:
-        column, narwhals = self._frame[name], _narwhals()
+        column, narwhals = self._frame[name], load_narwhals()
         if column.dtype == narwhals.Object:  # what pandas makes of numbers with None among them
             return all(value is None or isinstance(value, int | float) for value in column.to_list())
         return column.dtype.is_numeric() or column.dtype == narwhals.Boolean or column.is_null().all()
@@ -172,12 +172,12 @@ class FrameSheet(Sheet):
         if not self.is_numeric(name):
             came = self._frame[name].dtype
             raise DataError(f"{self.source}: expected numbers in the column {name!r}, got {came}")
-        if self._frame[name].dtype == _narwhals().Object:
+        if self._frame[name].dtype == load_narwhals().Object:
             return np.array(self._frame[name].to_list(), dtype=np.float64)
-        return np.array(self._frame[name].cast(_narwhals().Float64).to_numpy(), dtype=np.float64)
+        return np.array(self._frame[name].cast(load_narwhals().Float64).to_numpy(), dtype=np.float64)
 
     def stamps(self, name: str) -> Stamps:
-        narwhals, column = _narwhals(), self._frame[name]
+        narwhals, column = load_narwhals(), self._frame[name]
         if column.is_null().any():
             raise DataError(
                 f"{self.where(column.is_null().to_list().index(True))}: expected a time in {name!r}, got nothing"
@@ -198,7 +198,8 @@ class FrameSheet(Sheet):
         return Stamps(values, "time", zone, wall(instants, self.where))
 
 
-def _narwhals() -> Any:
+def load_narwhals() -> Any:
+    """The library that knows data frames. Raises ConfigError that says how to install it."""
     try:
         import narwhals
     except ImportError as error:
@@ -216,7 +217,7 @@ def frame_like(columns: Mapping[str, Any], like: Any, times: Sequence[str] = (),
 
     columns  by name; those in ``times`` are nanoseconds of the wall clock in ``zone``
     """
-    narwhals = _narwhals()
+    narwhals = load_narwhals()
     backend = narwhals.from_native(like, eager_only=True).implementation
     made = {
         name: utc(values, zone).astype("datetime64[ns]")
