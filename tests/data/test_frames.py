@@ -153,6 +153,16 @@ def test_frequencies_that_differ() -> None:
         )
 
 
+def test_a_week_that_is_late_and_a_number_that_is_off() -> None:
+    weeks = pd.date_range("2024-01-01", periods=9, freq="7D")
+    late = weeks + pd.to_timedelta([0, 0, 0, 5, 0, 0, 0, 0, 0], "h")
+    panel = read_panel(frame(ds=late, y=1.0))
+    assert panel.frequency == Frequency("week")
+    assert (panel.series[0].stamps == weeks.as_unit("ns").asi8).all()
+    with pytest.raises(DataError, match="row 2: series 'a': 21 is no step of one 10 integers from 0 on"):
+        read_panel(frame(ds=[0, 10, 21, 30], y=1.0), Reading(frequency=Frequency("integer", 10)))
+
+
 def test_stamps_that_come_twice(tmp_path: Path) -> None:
     twice = "ds,y\n2024-01-01,1\n2024-01-02,2\n2024-01-02,{}\n2024-01-03,5\n"
     panel = read_panel(write(tmp_path, twice.format("2")))
