@@ -1,6 +1,7 @@
 """Output heads for forecasting against torch.distributions, scipy, and sums and integrals by brute force."""
 
 import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -244,9 +245,22 @@ def test_the_quantile_function_of_normal_quantiles_is_normal() -> None:
     levels = torch.tensor([0.05, 0.3, 0.8], dtype=torch.float64)
     values = normal.quantile(parameters, levels)
     assert float(output.mean(values, levels)) == pytest.approx(1.5)
+    assert float(output.variance(values, levels)) == pytest.approx(4)
     for one in y.double()[:, None]:
         assert float(output.crps(values, levels, one)) == pytest.approx(float(normal.crps(parameters, one)))
         assert float(output.level_of(values, levels, one)) == pytest.approx(float(normal.cdf(parameters, one)))
+
+
+def test_variance_of_a_quantile_function() -> None:
+    levels = torch.tensor([0.1, 0.4, 0.5, 0.9], dtype=torch.float64)
+    values = torch.tensor([[-3.0, 0.0, 0.1, 0.4], [5.0, 6.0, 30.0, 31.0]], dtype=torch.float64)
+    z = torch.linspace(-9, 9, 200_001, dtype=torch.float64)
+    x = quantile_function.transform(values[:, None].expand(2, len(z), 4), levels, z.expand(2, -1))
+    weights = torch.exp(-z.square() / 2) / torch.exp(-z.square() / 2).sum()
+    mean = (x * weights).sum(1)
+    torch.testing.assert_close(quantile_function.mean(values, levels), mean, rtol=1e-8, atol=1e-8)
+    expected = ((x - mean[:, None]).square() * weights).sum(1)
+    torch.testing.assert_close(quantile_function.variance(values, levels), expected, rtol=1e-8, atol=1e-8)
 
 
 def test_quantiles_that_tie() -> None:
@@ -270,3 +284,11 @@ def test_errors_say_what_to_do() -> None:
     for wrong in (-1.0, 2.5):
         with pytest.raises(DataError, match=f"whole numbers from 0, got {wrong:g}"):
             output.loss(output(torch.zeros(3, 5)), torch.tensor([1.0, math.nan, wrong]))
+
+
+def test_without_scipy_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    output, parameters, target = case("student_t")
+    with pytest.raises(ConfigError, match=r"pip install 'recurra\[forecast\]'"):
+        output.cdf(parameters, target)
+    assert bool(output.loss(parameters, target).isfinite().all())

@@ -1,6 +1,7 @@
 """Baselines by hand, against statsmodels and arch step by step, and against poison in the future."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -216,3 +217,9 @@ def test_a_constant_series() -> None:
         points, quantiles = kind(4).fit(np.full(200, 3.0), HORIZON).forecast(np.full(30, 3.0), HORIZON, LEVELS)
         assert points == pytest.approx(3.0), name
         assert quantiles == pytest.approx(3.0), name
+
+
+def test_without_its_library_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "statsmodels.tsa.ar_model", None)
+    with pytest.raises(ConfigError, match=r"needs statsmodels; install it with: pip install 'recurra\[forecast\]'"):
+        Autoregression().fit(series(), HORIZON)
