@@ -25,14 +25,15 @@ class Level(NamedTuple):
 
     def normalise(self, y: Tensor) -> Tensor:
         """y ``(B, ...)`` as the network reads it."""
-        return (y - self._like(self.location, y)) / self._like(self.scale, y)
+        return (y - self.like(self.location, y)) / self.like(self.scale, y)
 
     def restore(self, z: Tensor) -> Tensor:
         """The inverse of `normalise`."""
-        return z * self._like(self.scale, z) + self._like(self.location, z)
+        return z * self.like(self.scale, z) + self.like(self.location, z)
 
     @staticmethod
-    def _like(value: Tensor, y: Tensor) -> Tensor:
+    def like(value: Tensor, y: Tensor) -> Tensor:
+        """A value of each row ``(B,)`` for all of y ``(B, ...)``."""
         return value.view(-1, *[1] * (y.dim() - 1))
 
 
@@ -42,10 +43,10 @@ def level(kind: Normalisation, y: Tensor, seen: Tensor) -> Level:
         series     location 0, scale 1                            the data's scaling is all there is
         mean       location 0, scale 1 + mean |y|                 DeepAR (Salinas et al. 2020), for counts
         last       location the last value, scale 1               NLinear (Zeng et al. 2023), SegRNN
-        instance   location mean y, scale standard deviation      reversible instance normalisation (Kim et al. 2022)
+        instance   location mean y, scale standard deviation      RevIN (Kim et al. 2022)
 
-    Deviation: instance normalisation has no gain and shift of its own to learn; the weights around it have them.
-    Histories in which nothing was seen have location 0 and scale 1.
+    Deviation: reversible instance normalisation (RevIN) has no gain and shift of its own to learn; the weights
+    around it have them. Histories in which nothing was seen have location 0 and scale 1.
     """
     zero, one = y.new_zeros(len(y)), y.new_ones(len(y))
     if kind == "series" or y.shape[1] == 0:
@@ -70,15 +71,19 @@ def filled(y: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(known, y.gather(1, newest.clamp(min=0)), 0), known
 
 
-def joined(history: Tensor, horizon: Tensor, lengths: Tensor) -> Tensor:
-    """A history ``(B, L, ...)`` and what follows ``(B, H, ...)`` as one row ``(B, L + H, ...)``, padded on the right."""
+def joined(history: Tensor, horizon: Tensor, lengths: Tensor, rest: float = 0.0) -> Tensor:
+    """A history ``(B, L, ...)`` and what follows ``(B, H, ...)`` in one row ``(B, L + H, ...)``; then ``rest``."""
     time, ahead = history.shape[1], horizon.shape[1]
     if bool((lengths == time).all()):
         return torch.cat([history, horizon], 1)
-    whole = torch.cat([ragged.blank(history, lengths), torch.zeros_like(horizon)], 1)
+
+    def spread(values: Tensor) -> Tensor:
+        return values.view(*values.shape, *[1] * (history.dim() - 2))
+
+    valid = spread(ragged.mask(lengths, time, history.device))
+    whole = torch.cat([torch.where(valid, history, rest), torch.full_like(horizon, rest)], 1)
     index = lengths.to(history.device)[:, None] + torch.arange(ahead, device=history.device)
-    index = index.view(*index.shape, *[1] * (history.dim() - 2)).expand_as(horizon)
-    return whole.scatter(1, index, horizon)
+    return whole.scatter(1, spread(index).expand_as(horizon), horizon)
 
 
 def aligned(history: Tensor, lengths: Tensor, time: int) -> Tensor:

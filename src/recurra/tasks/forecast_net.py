@@ -11,7 +11,6 @@ from recurra.tasks.forecast_history import Normalisation
 __all__ = ["ForecastNet", "Kind"]
 
 Kind = Literal["autoregressive", "direct", "segments"]
-NEWCOMERS = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,16 +29,16 @@ class ForecastNet:
     recurrent_dropout: float = key(0.0, "share of each layer's memory that it does not hear, for a whole window")
     normalisation: Normalisation = key(
         "series",
-        "of each history: series (the data's scaling is all), mean (divided by the mean size, for counts), last (the "
-        "last value subtracted), instance (mean 0 and variance 1)",
+        "of each history: series (the data's scaling is all), mean (divided by the mean size, for counts), last "
+        "(the last value subtracted), instance (mean 0 and variance 1)",
     )
     embedding: int = key(8, "size of the vector that is learned for each series; 0: none")
-    newcomers: float = key(NEWCOMERS, "share of training windows whose series is hidden, as that of a new one is")
+    newcomers: float = key(0.1, "share of training windows whose series is hidden, as that of a new one is")
     lags: tuple[int, ...] = key(
         (), "of autoregressive: how many steps ago the values lie that each step also reads"
     )
     decoder: int = key(64, "of direct: units of the networks that make steps of the horizon out of the memory")
-    context: int = key(16, "of direct: numbers that each step of the horizon gets from the memory")
+    context: int = key(16, "of direct and segments: numbers that each step of the horizon gets from the memory")
     forks: int = key(16, "of direct: places of a training window from which the horizon is forecast")
     segment: int = key(24, "of segments: steps of a segment")
 
@@ -56,6 +55,6 @@ class ForecastNet:
             )
         if self.kind == "segments" and self.embedding >= self.hidden:
             raise ConfigError(
-                f"model.embedding: expected fewer than model.hidden = {self.hidden} numbers, which the vector of the "
-                f"series shares with that of the place in the horizon, got {self.embedding}"
+                f"model.embedding: expected fewer than model.hidden = {self.hidden} numbers, which the vector of "
+                f"the series shares with that of the place in the horizon, got {self.embedding}"
             )

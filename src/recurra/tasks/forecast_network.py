@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recurra.data.horizons import Window
 from recurra.errors import ShapeError
-from recurra.heads.outputs import Output
+from recurra.heads.output import Output
 from recurra.layers import LAYERS, Dropout, Recurrent, RecurrentDropout, Stack
 from recurra.tasks.forecast_history import Level
 from recurra.tasks.forecast_net import ForecastNet
@@ -141,8 +141,8 @@ class ForecastNetwork(nn.Module, ABC):
         got = (window.past.shape[-1], window.known.shape[-1], window.static.shape[-1])
         if want != got:
             raise ShapeError(
-                f"{type(self).__name__}: expected windows with {want[0]} past, {want[1]} known and {want[2]} static "
-                f"covariates, got {got[0]}, {got[1]} and {got[2]}"
+                f"{type(self).__name__}: expected windows with {want[0]} past, {want[1]} known and {want[2]} "
+                f"static covariates, got {got[0]}, {got[1]} and {got[2]}"
             )
 
 
@@ -151,23 +151,24 @@ def count(target: Tensor) -> int:
     return int((~target.isnan()).sum())
 
 
-def score(output: Output, hidden: Tensor, target: Tensor, level: Level) -> Tensor:
-    """The losses ``(B, ...)`` of what an output says of targets ``(B, ...)``, in the units of the normalised rows."""
-    return output.loss(output(hidden), level.normalise(target))
+def said(output: Output, hidden: Tensor, level: Level) -> Tensor:
+    """Parameters ``(B, ..., K)`` in the units of the window, of hidden ``(B, ..., F)``."""
+    parameters = output(hidden)
+    like = parameters[..., 0]
+    return output.rescale(parameters, level.like(level.location, like), level.like(level.scale, like))
 
 
-def said(output: Output, parameters: Tensor, levels: Tensor, level: Level) -> Forecast:
-    """Parameters ``(B, H, K)`` as a forecast in the units of the window."""
-    mean, quantiles = output.mean(parameters), output.quantile(parameters, levels.to(parameters))
-    return Forecast(level.restore(mean), level.restore(quantiles), None)
+def foretold(output: Output, parameters: Tensor, levels: Tensor) -> Forecast:
+    """Parameters ``(B, H, K)`` in the units of the window as a forecast without paths."""
+    return Forecast(output.mean(parameters), output.quantile(parameters, levels.to(parameters)), None)
 
 
 def forecast_layers(net: ForecastNet, size: int) -> Stack:
     """Recurrent layers that read ``size`` numbers a step, with dropout after each."""
     layers: list[Recurrent] = []
-    make = LAYERS[net.layer]
+    make: Any = LAYERS[net.layer]
     for place in range(net.depth):
-        cell: Recurrent = make(size if place == 0 else net.hidden, net.hidden)  # type: ignore[call-arg]
-        layers.append(RecurrentDropout(cell, net.recurrent_dropout) if net.recurrent_dropout else cell)  # type: ignore
+        cell = make(size if place == 0 else net.hidden, net.hidden)
+        layers.append(RecurrentDropout(cell, net.recurrent_dropout) if net.recurrent_dropout else cell)
         layers.append(Dropout(net.dropout))
     return Stack(*layers)

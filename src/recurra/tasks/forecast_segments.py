@@ -5,8 +5,8 @@ h_i   = layers(x_i, h_{i-1})             i = 1 .. L / w
 g_j   = layers([p_j ; v], h_n)           j = 1 .. H / w, all at once: p_j of the place, v of the series
 y_j   = V dropout(g_j) + c               the j-th segment of the horizon
 
-A history of 720 hours in segments of 24 is 30 steps of the recurrence instead of 720, and a horizon is one more: errors
-of one step are not read by the next, and gradients have a short way.
+A history of 720 hours in segments of 24 is 30 steps of the recurrence instead of 720, and a horizon is one more:
+errors of one step are not read by the next, and gradients have a short way.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recurra import tree
 from recurra.data.horizons import Window
-from recurra.heads.outputs import Output
+from recurra.heads.output import Output
 from recurra.tasks.forecast_history import Level, aligned, filled, level
 from recurra.tasks.forecast_net import ForecastNet
 from recurra.tasks.forecast_network import (
@@ -28,8 +28,8 @@ from recurra.tasks.forecast_network import (
     WindowSizes,
     count,
     forecast_layers,
+    foretold,
     said,
-    score,
 )
 
 __all__ = ["SegmentNetwork"]
@@ -38,9 +38,9 @@ __all__ = ["SegmentNetwork"]
 class SegmentNetwork(ForecastNetwork):
     """The equations above.
 
-    A segment is w values, w flags that say which of them were seen, and what is known of its steps. Histories that are
-    no multiple of w begin with a segment that is not full. The place of a segment in the horizon and the series have
-    vectors that are learned, ``hidden - embedding`` and ``embedding`` numbers; covariates that are known ahead and
+    A segment is w values, w flags that say which of them were seen, and the covariates of its steps. Histories that
+    are no multiple of w begin with a segment that is not full. The place of a segment in the horizon and the series
+    have vectors that are learned, of ``hidden - embedding`` and ``embedding`` numbers; covariates known ahead and
     static ones are multiplied by a matrix and added to them, which the paper does not have.
 
     Its memory is the newest ``sizes.history`` steps themselves: they are read anew for every forecast.
@@ -63,7 +63,7 @@ class SegmentNetwork(ForecastNetwork):
         self.check(window)
         memory = self.read(window)
         hidden, its = self._decode(memory, window.ahead)
-        return score(self.output, hidden, window.target, its).sum(), count(window.target)
+        return self.output.loss(said(self.output, hidden, its), window.target).sum(), count(window.target)
 
     def read(self, window: Window) -> Any:
         def newest(values: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class SegmentNetwork(ForecastNetwork):
     ) -> Forecast:
         """The same for every ``paths``: segments are not drawn one after the other, so there are no paths."""
         hidden, its = self._decode(memory, ahead)
-        return said(self.output, self.output(hidden), levels, its)
+        return foretold(self.output, said(self.output, hidden, its), levels)
 
     def _decode(self, memory: Any, ahead: Tensor) -> tuple[Tensor, Level]:
         """What the output reads ``(B, H, context)``, and the level of the rows."""
