@@ -44,8 +44,9 @@ def diebold_mariano(first: Tensor, second: Tensor, overlap: int = 1) -> Comparis
     overlap  h, windows that share a target: the horizon for windows one step apart, 1 for windows a horizon apart
 
     Before, average the losses of a window over its steps, and those of many series over the series, for each point
-    in time. A window that one of them has no loss for (NaN) is left out of both. Two forecasts without any difference
-    get a statistic of 0 and a p-value of 1. Raises DataError if there are not more than ``max(overlap, 2)`` windows.
+    in time. A window that one of them has no loss for (NaN) is left out of both. Forecasts without any difference
+    get a statistic of 0 and a p-value of 1. Raises DataError if there are not more windows than the overlap, and
+    more than 2.
     """
     if first.shape != second.shape or first.dim() != 1:
         raise ShapeError(
