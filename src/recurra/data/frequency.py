@@ -96,8 +96,10 @@ class Frequency:
     @classmethod
     def of(cls, text: str) -> "Frequency":
         """The frequency that a text names: ``hour``, ``15 minutes``, ``month end``, or pandas' ``h``, ``15min``."""
-        match = re.fullmatch(r"\s*(\d*)\s*([A-Za-z ]+?)\s*", text)
-        name = match[2].lower() if match else text
+        match = re.fullmatch(
+            r"\s*(\d*)\s*([A-Za-z ]+?)(?:-[A-Z]{3})?\s*", text
+        )  # W-SUN is a week that begins on Sunday
+        name = "" if match is None else "millisecond" if match[2] == "ms" else match[2].lower()
         for form in (name, name.removesuffix("s"), name.replace("s ", " ")):
             if match and form in NAMES:
                 unit, count = NAMES[form]
@@ -189,8 +191,8 @@ def _own(stamps: Stamps, integers: bool) -> Frequency:
         return months
     if step == DAY and stamps[-1] - stamps[0] >= 7 * DAY and not _weekend(stamps):
         return Frequency("business day")
-    if (distances % step).any() and counts.max() < counts.sum() / 2:
-        step = _near(stamps)
+    if (distances % step).any():
+        step = _near(stamps) or step
     unit = next(unit for unit in reversed(FIXED) if step % FIXED[unit] == 0)
     return Frequency(unit, step // FIXED[unit])
 
@@ -214,11 +216,14 @@ def _months(stamps: Stamps) -> Frequency | None:
 
 
 def _near(stamps: Stamps) -> int:
-    """A round step near the median distance. Raises DataError if there is none."""
+    """A round step near the median distance, or 0. Raises DataError if the distances are all over the place."""
     median = int(np.median(np.diff(stamps)))
     for step in ROUND:
         if abs(step - median) <= NEAR * step:
             return step
+    counts = np.unique(np.diff(stamps), return_counts=True)[1]
+    if counts.max() >= counts.sum() / 2:
+        return 0
     first, second, third = (text(int(stamp), "time") for stamp in [*stamps[:2], stamps[-1]])
     raise DataError(
         f"the stamps are at no regular distance (from {first}, {second} to {third}); resample them first, or "

@@ -24,7 +24,7 @@ Duplicates = Literal["error", "mean", "last"]
 DUPLICATES = ("error", "mean", "last")
 SLACK = 10  # a stamp may be off the grid by this part of a step
 SPARSE = 100  # steps for each row: with more than that a stamp is taken to be wrong
-MANY = 1_000_000  # steps that are not too many in any case
+MANY = 100_000  # steps that are not too many in any case
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,12 @@ class Grid:
         series = np.repeat(np.arange(len(self._begins)), np.diff([*self._begins, len(self._codes)]))
         off, places = self._off(series)
         if off.any() and self.frequency.unit not in ("business day", "month", "month end"):
-            step, wrong = self.frequency.step, np.unique(series[off != 0])
-            self.starts[wrong] = (self.starts[wrong] + step // 2) // step * step
+            step, late = self.frequency.step, np.unique(series[off != 0])
+            self.starts[late] = (self.starts[late] + step // 2) // step * step
             off, places = self._off(series)
-        if (abs(off) * SLACK > self.frequency.step).any() or (places < 0).any():
-            self._refuse(int(abs(off).argmax()), series)
+        wrong = abs(off) * SLACK > self.frequency.step
+        if wrong.any():
+            self._refuse(int(wrong.argmax()), series)
         if off.any():
             self.notes.append(
                 f"{np.count_nonzero(off)} stamps a little off the grid of one {self.frequency} were moved"
