@@ -13,6 +13,7 @@ from recurra.data.horizons import Window
 from recurra.errors import ConfigError, ShapeError
 from recurra.heads.outputs import OUTPUTS, Gaussian, NegativeBinomial
 from recurra.tasks import forecast_autoregressive
+from recurra.tasks.forecast_committee import Committee
 from recurra.tasks.forecast_history import NORMALISATIONS, aligned, filled, joined, level
 from recurra.tasks.forecast_net import ForecastNet
 from recurra.tasks.forecast_network import ForecastNetwork, Observation, WindowSizes
@@ -442,3 +443,28 @@ def test_windows_of_another_kind_are_refused(kind: str) -> None:
         network.predict(batch, LEVELS)
     with pytest.raises(ConfigError, match="counts cannot be shifted; expected 'series' or 'mean', got 'last'"):
         made(kind, NegativeBinomial, normalisation="last")
+
+
+@KINDS
+@torch.no_grad()
+def test_a_committee_is_the_mean_of_its_members(kind: str) -> None:
+    three, histories = made(kind, members=3), window([13, 6])
+    assert isinstance(three, Committee)
+    alone = [member.loss(histories) for member in three.members]
+    lost, count = three.loss(histories)
+    torch.testing.assert_close(lost, torch.stack([each for each, _ in alone]).mean())
+    assert count == alone[0][1]
+    assert len({float(each) for each, _ in alone}) == 3
+    said = three.predict(histories, LEVELS, 100, torch.Generator().manual_seed(2))
+    random = torch.Generator().manual_seed(2)
+    each = [member.predict(histories, LEVELS, 34, random) for member in three.members]
+    torch.testing.assert_close(said.mean, torch.stack([one.mean for one in each]).mean(0))
+    if said.samples is None:
+        torch.testing.assert_close(said.quantiles, torch.stack([one.quantiles for one in each]).mean(0))
+    else:
+        assert said.samples.equal(torch.cat([one.samples for one in each if one.samples is not None], 1))
+    observed = Observation(torch.tensor([0.3, torch.nan]), torch.zeros(2, 2), torch.zeros(2, 3))
+    memory = three.push(three.read(histories), observed)
+    rows = tree.rows(memory, [1])
+    again = three.forecast(rows, histories.ahead[1:], LEVELS, 4, torch.Generator().manual_seed(0))
+    assert again.mean.isfinite().all()

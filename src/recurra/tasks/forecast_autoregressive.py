@@ -31,6 +31,7 @@ from recurra.tasks.forecast_network import (
     WindowSizes,
     count,
     forecast_layers,
+    of_paths,
     said,
 )
 
@@ -112,9 +113,7 @@ class AutoregressiveNetwork(ForecastNetwork):
                 f"an autoregressive network forecasts by sample paths; expected at least 1, got {paths}"
             )
         samples = self._samples(memory, ahead, paths, generator)
-        side_by_side = samples.transpose(1, 2).contiguous()
-        quantiles = side_by_side.quantile(levels.to(samples), -1).permute(1, 2, 0)
-        return Forecast(side_by_side.mean(-1), quantiles, samples)
+        return of_paths(samples, levels)
 
     def _samples(self, memory: Any, ahead: Tensor, paths: int, generator: torch.Generator | None) -> Tensor:
         """Paths ``(B, S, H)`` of all rows, some rows at a time, and as many times at once as torch has threads.

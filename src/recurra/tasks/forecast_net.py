@@ -25,6 +25,7 @@ class ForecastNet:
     layer: str = key("gru", "a recurrent layer by name: lstm, gru, sru, mingru, ...")
     hidden: int = key(64, "units of each layer")
     depth: int = key(1, "layers")
+    members: int = key(1, "networks that learn side by side; the forecast is the mean of theirs")
     dropout: float = key(0.1, "share of units dropped after each layer in training")
     recurrent_dropout: float = key(0.0, "share of each layer's memory that it does not hear, for a whole window")
     normalisation: Normalisation = key(
@@ -44,7 +45,7 @@ class ForecastNet:
 
     def __post_init__(self) -> None:
         check_layer(self.layer, self.recurrent_dropout)
-        check_least("model", self, 1, "hidden", "depth", "decoder", "context", "forks", "segment")
+        check_least("model", self, 1, "hidden", "depth", "members", "decoder", "context", "forks", "segment")
         check_least("model", self, 0, "embedding")
         check_shares("model", self, "dropout", "recurrent_dropout", "newcomers")
         if any(lag < 1 for lag in self.lags) or len(set(self.lags)) < len(self.lags):

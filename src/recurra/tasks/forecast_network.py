@@ -165,6 +165,13 @@ def foretold(output: Output, parameters: Tensor, levels: Tensor) -> Forecast:
     return Forecast(output.mean(parameters), output.quantile(parameters, levels.to(parameters)), None)
 
 
+def of_paths(samples: Tensor, levels: Tensor) -> Forecast:
+    """Sample paths ``(B, S, H)`` as a forecast."""
+    side_by_side = samples.transpose(1, 2).contiguous()
+    quantiles = side_by_side.quantile(levels.to(samples), -1).permute(1, 2, 0)
+    return Forecast(side_by_side.mean(-1), quantiles, samples)
+
+
 def forecast_layers(net: ForecastNet, size: int) -> Stack:
     """Recurrent layers that read ``size`` numbers a step, with dropout after each."""
     layers: list[Recurrent] = []
