@@ -22,7 +22,7 @@ class ForecastNet:
         "direct: all steps at once (MQ-RNN); autoregressive: step after step, sample paths (DeepAR); segments: "
         "reads and writes whole segments (SegRNN)",
     )
-    layer: str = key("gru", "a recurrent layer by name: lstm, gru, sru, min_gru, ...")
+    layer: str = key("gru", "a recurrent layer by name: lstm, gru, sru, mingru, ...")
     hidden: int = key(64, "units of each layer")
     depth: int = key(1, "layers")
     dropout: float = key(0.1, "share of units dropped after each layer in training")

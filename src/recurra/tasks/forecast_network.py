@@ -66,6 +66,8 @@ class ForecastNetwork(nn.Module, ABC):
     windows, ``newcomers``: what stands in its place then is what a series that training did not know gets.
     """
 
+    output: Output
+
     def __init__(self, net: ForecastNet, sizes: WindowSizes) -> None:
         super().__init__()
         self.net, self.sizes = net, sizes

@@ -60,12 +60,13 @@ class SegmentNetwork(ForecastNetwork):
         self.output = output(net.context)
 
     def loss(self, window: Window) -> tuple[Tensor, int]:
-        self.check(window)
         memory = self.read(window)
         hidden, its = self._decode(memory, window.ahead)
         return self.output.loss(said(self.output, hidden, its), window.target).sum(), count(window.target)
 
     def read(self, window: Window) -> Any:
+        self.check(window)
+
         def newest(values: Tensor) -> Tensor:
             return aligned(values, window.lengths, self.time)
 

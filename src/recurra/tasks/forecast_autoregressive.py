@@ -1,0 +1,175 @@
+"""A network that forecasts a step, draws a value, reads it, and goes on: DeepAR (Salinas et al. 2020).
+
+h_t      = layers([z_{t-1} ; z_{t-lags} ; seen ; a_{t-1} ; x_t ; v], h_{t-1})
+p(z_t)   = output(h_t)
+
+z normalised values, a covariates of the past, x covariates that are known ahead, v what belongs to the series. In
+training z are the values that came (teacher forcing), over the history and the horizon. In a forecast they are
+drawn from p: many paths, whose shares say how likely anything is that depends on several steps, a sum or a maximum.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from recurra import tree
+from recurra.data.horizons import Window
+from recurra.errors import ConfigError
+from recurra.heads.output import Output
+from recurra.tasks.forecast_history import Level, aligned, filled, joined, level
+from recurra.tasks.forecast_net import ForecastNet
+from recurra.tasks.forecast_network import (
+    PATHS,
+    Forecast,
+    ForecastNetwork,
+    Observation,
+    WindowSizes,
+    count,
+    forecast_layers,
+    said,
+)
+
+__all__ = ["AutoregressiveNetwork"]
+
+ROWS = 8192  # paths that are drawn side by side: as fast as more of them, in less memory
+
+
+class AutoregressiveNetwork(ForecastNetwork):
+    """The equations above.
+
+    Past covariates are not known over the horizon: there they are 0, in training too, and one more input says so.
+    Deviation: missing values of the history are filled with the last one, and an input says so; the paper draws
+    them. Where the history itself says the level of its values ("last" and "instance"), its own steps would be
+    easier than any horizon, so only the horizon is trained on.
+    """
+
+    def __init__(self, net: ForecastNet, sizes: WindowSizes, output: Callable[[int], Output]) -> None:
+        super().__init__(net, sizes)
+        self.lags = (1, *(lag for lag in sorted(net.lags) if lag > 1))
+        past = sizes.past + 1 if sizes.past else 0
+        size = 2 * len(self.lags) + past + sizes.known + sizes.static + net.embedding
+        self.layers = forecast_layers(net, size)
+        self.output = output(net.hidden)
+
+    def loss(self, window: Window) -> tuple[Tensor, int]:
+        self.check(window)
+        its, ahead = level(self.net.normalisation, window.y, window.seen), window.target.shape[1]
+        history = torch.where(window.seen, window.y, torch.nan)
+        y = joined(history, window.target, window.lengths, rest=torch.nan)
+        known = joined(window.known, window.ahead, window.lengths)
+        h, _ = self.layers(self._inputs(window, y, its, known), None, window.lengths + ahead)
+        if self.net.normalisation in ("last", "instance"):
+            row = torch.arange(len(h), device=h.device)[:, None]
+            steps = window.lengths.to(h.device)[:, None] + torch.arange(ahead, device=h.device)
+            h, y = h[row, steps], window.target
+        return self.output.loss(said(self.output, h, its), y).sum(), count(y)
+
+    def read(self, window: Window) -> Any:
+        self.check(window)
+        its, time = level(self.net.normalisation, window.y, window.seen), max(self.lags)
+        y = torch.where(window.seen, window.y, torch.nan)
+        _, state = self.layers(self._inputs(window, y, its, window.known), None, window.lengths)
+        z, seen = self._values(y, its)
+        return tree.State(
+            layers=state,
+            z=aligned(z, window.lengths, time),
+            seen=aligned(seen, window.lengths, time),
+            past=aligned(self._past(window.past), window.lengths, 1)[:, 0],
+            same=self.context(window),
+            location=its.location,
+            scale=its.scale,
+        )
+
+    def push(self, memory: Any, observation: Observation) -> Any:
+        """The level stays that of the history which was read; without one it is that of the data's scaling."""
+        _, state = self.layers.step(self._input(memory, observation.known), memory.layers)
+        seen = ~observation.y.isnan()
+        z = torch.where(seen, (observation.y - memory.location) / memory.scale, memory.z[:, -1])
+        past = self._past(observation.past[:, None])[:, 0]
+        return self._moved(memory, z, seen.to(z), past)._replace(layers=state)
+
+    @torch.no_grad()
+    def forecast(
+        self,
+        memory: Any,
+        ahead: Tensor,
+        levels: Tensor,
+        paths: int = PATHS,
+        generator: torch.Generator | None = None,
+    ) -> Forecast:
+        """Mean and quantiles are those of the paths. Raises ConfigError for less than one of them."""
+        if paths < 1:
+            raise ConfigError(
+                f"an autoregressive network forecasts by sample paths; expected at least 1, got {paths}"
+            )
+        size = max(1, ROWS // paths)
+        parts = [
+            self._draw(tree.rows(memory, slice(i, i + size)), ahead[i : i + size], paths, generator)
+            for i in range(0, len(ahead), size)
+        ]
+        samples = torch.cat(parts) if parts else ahead.new_zeros(0, paths, ahead.shape[1])
+        side_by_side = samples.transpose(1, 2).contiguous()
+        quantiles = side_by_side.quantile(levels.to(samples), -1).permute(1, 2, 0)
+        return Forecast(side_by_side.mean(-1), quantiles, samples)
+
+    def _draw(self, memory: Any, ahead: Tensor, paths: int, generator: torch.Generator | None) -> Tensor:
+        """Paths ``(B, S, H)`` in the units of the window."""
+        batch, steps = ahead.shape[:2]
+        every = torch.arange(batch, device=ahead.device).repeat_interleave(paths)
+        drawn: list[Tensor] = []
+        for k in range(steps):
+            # One step as a sequence of one: of many rows the compiled loop is twice as fast as `step`.
+            h, state = self.layers(self._input(memory, ahead[:, k])[:, None], memory.layers)
+            its = Level(memory.location, memory.scale)
+            parameters, memory = said(self.output, h[:, 0], its), memory._replace(layers=state)
+            if k == 0:  # until the first value is drawn, all paths are the same
+                parameters, memory, ahead = parameters[every], tree.rows(memory, every), ahead[every]
+            y = self.output.sample(parameters, generator)
+            z = (y - memory.location) / memory.scale
+            memory = self._moved(memory, z, torch.ones_like(z), torch.zeros_like(memory.past))
+            drawn.append(y)
+        return torch.stack(drawn, 1).view(batch, paths, steps)
+
+    def _input(self, memory: Any, known: Tensor) -> Tensor:
+        """What the layers read in one step ``(B, F)``."""
+        places = [-lag for lag in self.lags]
+        return torch.cat([memory.z[:, places], memory.seen[:, places], memory.past, known, memory.same], 1)
+
+    def _moved(self, memory: Any, z: Tensor, seen: Tensor, past: Tensor) -> Any:
+        """The memory with one more value."""
+
+        def longer(values: Tensor, newest: Tensor) -> Tensor:
+            return torch.cat([values[:, 1:], newest[:, None]], 1)
+
+        return memory._replace(z=longer(memory.z, z), seen=longer(memory.seen, seen), past=past)
+
+    def _inputs(self, window: Window, y: Tensor, its: Level, known: Tensor) -> Tensor:
+        """What the layers read in all steps ``(B, T, F)``, of y ``(B, T)`` with NaN where it is missing."""
+        time = y.shape[1]
+        z, seen = self._values(y, its)
+        past = self._past(window.past)
+        if time > past.shape[1]:
+            past = joined(past, past.new_zeros(len(past), time - past.shape[1], past.shape[2]), window.lengths)
+        z, seen = (_lagged(values, self.lags) for values in (z, seen))
+        past = pad(past, (0, 0, 1, 0))[:, :time]
+        return torch.cat([z, seen, past, known, self.context(window)[:, None].expand(-1, time, -1)], 2)
+
+    def _values(self, y: Tensor, its: Level) -> tuple[Tensor, Tensor]:
+        """Normalised values ``(B, T)`` without gaps, and 1 where one was seen."""
+        seen = ~y.isnan()
+        y, known = filled(y, seen)
+        return torch.where(known, its.normalise(y), 0), seen.to(y)
+
+    def _past(self, past: Tensor) -> Tensor:
+        """Past covariates ``(B, T, P)`` with a 1 that says that they are there."""
+        return torch.cat([past, torch.ones_like(past[:, :, :1])], 2) if self.sizes.past else past
+
+
+def _lagged(values: Tensor, lags: tuple[int, ...]) -> Tensor:
+    """Values ``(B, T)`` so many steps ago ``(B, T, lags)``, 0 before the first."""
+    time, longest = values.shape[1], max(lags)
+    values = pad(values, (longest, 0))
+    return torch.stack([values[:, longest - lag : longest - lag + time] for lag in lags], 2)
