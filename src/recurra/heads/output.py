@@ -62,14 +62,14 @@ class Output(nn.Module, ABC):
     def crps(self, parameters: Tensor, target: Tensor) -> Tensor:
         """The continuous ranked probability score ``(...)``, in units of the target (Matheson and Winkler 1976).
 
-            CRPS(F, y) = integral over x of (F(x) - 1[x >= y])^2
+        CRPS(F, y) = integral over x of (F(x) - 1[x >= y])^2
         """
         missing = target.isnan()
         value = self.ranked(parameters, target.masked_fill(missing, 0).to(parameters.dtype))
         return value.masked_fill(missing, torch.nan)
 
     def pit(self, parameters: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
-        """The probability integral transform ``(...)``: uniform from 0 to 1 if the forecasts are right (Dawid 1984).
+        """The probability integral transform ``(...)``: uniform if the forecasts are right (Dawid 1984).
 
         It is `cdf` where numbers are continuous. Counts are spread at random over their step.
         """
@@ -123,4 +123,6 @@ def scipy(part: str) -> Any:
     try:
         return import_module(f"scipy.{part}")
     except ModuleNotFoundError as error:
-        raise ConfigError("this distribution needs scipy; install recurra[forecast]") from error
+        raise ConfigError(
+            "this distribution needs scipy; install it with: pip install 'recurra[forecast]'"
+        ) from error
