@@ -34,7 +34,7 @@ def predict(
     if task.heading() and not as_json:
         print(task.heading(), flush=True)
     for number, (raw, answer) in enumerate(_of_lines(task) if data is None else _of_file(task, data), 1):
-        print(_json(answer) if as_json else _plain(answer), flush=True)
+        print(_json(answer) if as_json else _plain(task.shown(answer)), flush=True)
         if pictures is not None and answer is not None:
             for path in task.draw_answer(raw, pictures, f"{number:05d}"):
                 print(path, file=sys.stderr)

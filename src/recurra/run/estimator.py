@@ -96,6 +96,10 @@ class Estimator(Trainable, ABC):
         """A line above all answers, such as the names of their columns; "" for none."""
         return ""
 
+    def shown(self, answer: Any) -> Any:
+        """What is printed of an answer: a text, or plain values; "shown" of a dict is all of it."""
+        return answer
+
     def lines(self, measured: dict[str, float]) -> list[str]:
         """Measured numbers for people, a line each; a task may show them as a table."""
         told = self.signatures()
