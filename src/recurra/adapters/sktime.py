@@ -5,7 +5,7 @@ from recurra.adapters.sktime import SktimeForecaster
 SktimeForecaster(layer="gru").fit(y, fh=[1, 2, 3]).predict_interval(coverage=0.9)
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class SktimeForecaster(BaseForecaster):
     refused, as what comes later would leak into them. Covariates are not read: use `Forecaster` for these.
     """
 
-    _tags = {
+    _tags: ClassVar[dict[str, Any]] = {
         "authors": ["recurra"],
         "python_dependencies": ["torch", "narwhals"],
         "y_inner_mtype": "pd.Series",

@@ -26,8 +26,9 @@ class Estimator(Trainable, ABC):
     """A task with its configuration, and after `fit` or `load` with a trained network.
 
     A task sets ``name`` and ``Config`` (a frozen dataclass), and writes its abstract methods. It may answer many
-    inputs at once (`predict_many`), read them from a file (`questions`), begin with pretrained weights and train parts at their own pace (`begin`,
-    `parts`, `pace`), learn something after the training (`finish`), and draw (`draw_measured`, `draw_answer`).
+    inputs at once (`predict_many`), read them from a file (`questions`), begin with pretrained weights and train
+    parts at their own pace (`begin`, `parts`, `pace`), learn something after the training (`finish`), and draw
+    (`draw_measured`, `draw_answer`).
     """
 
     name: ClassVar[str]

@@ -106,9 +106,16 @@ def answer(coming: Coming, place: int, levels: Sequence[float], kind: str, names
         coming.levels,
         coming.quantiles[place : place + 1],
     )
-    stamps = [text(int(stamp), kind) for stamp in one.stamps[0]]
+    stamps = written(one.stamps[0], kind)
     numbers = {name: values.tolist() for name, values in columns_of(one, levels).items()}
     return {names[0]: one.names[0], names[1]: stamps, **numbers}
+
+
+def written(stamps: NDArray[np.int64], kind: str) -> list[str]:
+    """Stamps as people write them: all with the time of the day, if one of them needs it."""
+    texts = [text(int(stamp), kind) for stamp in stamps]
+    dates = kind == "time" and any(" " in one for one in texts)
+    return [one if " " in one or not dates else f"{one} 00:00:00" for one in texts]
 
 
 def rows(answer: dict[str, Any]) -> str:

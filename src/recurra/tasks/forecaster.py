@@ -48,7 +48,7 @@ class Forecaster:
     past, known, static                   columns of covariates: known until now, known ahead, of a series
     id, time, target                      the names of the other columns
     level          per cent that intervals shall hold
-    valid          share of the newest rows that choose the weights and set the intervals right, and teach nothing else
+    valid          share of the newest rows: they choose the weights and set the intervals right, no more
     steps, learning_rate, seed            of the training
     settings       every other key of a recipe: ``{"model.dropout": 0.2, "data.change": "log"}``
 
