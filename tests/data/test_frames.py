@@ -180,7 +180,7 @@ def test_daylight_saving(library: str, tmp_path: Path) -> None:
         data.to_csv(tmp_path / "a.csv", index=False)
         data = tmp_path / "a.csv"
     panel = read_panel(data)
-    assert panel.zone == ("offset" if library == "csv" else zone)
+    assert panel.zone == ("" if library == "csv" else zone), "a file has the distances from UTC alone"
     (series,) = panel.series
     place = {text(stamp, "time"): row for row, stamp in enumerate(series.stamps.tolist())}
     assert np.isnan(series.y[place["2024-03-31 02:00:00"]])
@@ -188,7 +188,8 @@ def test_daylight_saving(library: str, tmp_path: Path) -> None:
     autumn = place["2024-10-27 02:00:00"]
     assert np.diff(series.y[autumn - 2 : autumn + 3]).tolist() == [1, 1.5, 1.5, 1], "the mean of two hours"
     assert len(series.y) == len(stamps), "one more and one less"
-    assert panel.notes[:2] == (
+    assert panel.notes[:3] == (
+        f"stamps are read by the wall clock of their time zone{'' if library == 'csv' else f', {zone}'}",
         "1 steps without a row are missing values",
         "1 rows of hours that daylight saving repeats are averaged",
     )
@@ -271,6 +272,9 @@ def test_mistakes_in_frames() -> None:
         read_panel(frame(ds=day, y=1.0)[:0])
     with pytest.raises(ConfigError, match="'y' is named twice"):
         Columns(past=("y",))
+    twice = pd.DataFrame([["a", day[0], 1.0, 2.0]], columns=["unique_id", "ds", "y", "y"])
+    with pytest.raises(DataError, match="expected different names of columns"):
+        read_panel(twice)
     names = [f"name {i}" for i in range(200)]
     with pytest.raises(
         DataError, match="expected numbers or a few words in the column 'z', got 200 different ones"

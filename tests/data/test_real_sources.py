@@ -173,6 +173,21 @@ COUNTS = {
         "train.ts": (43_897, 163),
         "test.ts": (44_288, 163),
     },
+    "beijing-weather": {
+        "series.csv": (2_388_266, 43_825),
+    },
+    "melbourne-temperature": {
+        "series.csv": (170_112, 7_301),
+    },
+    "new-york-weather": {
+        "series.csv": (2_049_475, 26_116),
+    },
+    "stocks": {
+        "series.csv": (5_166_144, 166_261),
+    },
+    "sp500": {
+        "series.csv": (465_655, 5_032),
+    },
     "tatoeba-en-es": {
         "train.en": (3_623_405, 112_662),
         "valid.en": (456_154, 14_245),

@@ -96,7 +96,7 @@ class Panel:
     """All series, their frequency, the names of their covariates, and notes: what was decided, for people to read.
 
     words  of the covariates that hold words, to read another frame in the same way
-    zone   the time zone of the stamps that came, "" for none
+    zone   the name of the time zone of the stamps that came, "" for none
     """
 
     series: tuple[Series, ...]
@@ -166,7 +166,7 @@ def _long(table: Sheet, reading: Reading, static: Any) -> Panel:
         Series(name, grid.stamps(number), y[a:b], past[a:b], known[a:b], fixed[number])
         for number, (name, a, b) in enumerate(zip(names, grid.offsets[:-1], grid.offsets[1:], strict=True))
     ]
-    notes += [*grid.notes, *_missing({name: filled[name] for name in (*groups[0], *groups[1])})]
+    notes += [*_zone(stamps), *grid.notes, *_missing({name: filled[name] for name in (*groups[0], *groups[1])})]
     return _checked(
         Panel(tuple(series), grid.frequency, groups[0], groups[1], groups[2], words, stamps.zone, tuple(notes)),
         reading.least,
@@ -196,7 +196,8 @@ def _wide(table: Sheet, reading: Reading) -> Panel:
         for name, column in zip(names, values, strict=True)
     ]
     how = f"stamps in {time!r}" if time else "no stamps, so rows are steps"
-    notes = (f"{table.source}: {len(names)} columns read as {len(names)} series, {how}", *grid.notes)
+    read = f"{table.source}: {len(names)} columns read as {len(names)} series, {how}"
+    notes = (read, *_zone(stamps), *grid.notes)
     return _checked(Panel(tuple(series), grid.frequency, zone=stamps.zone, notes=notes), reading.least)
 
 
@@ -261,9 +262,17 @@ def _static(
     return found, group, words
 
 
+def _zone(stamps: Stamps) -> list[str]:
+    if not stamps.zone and (stamps.values == stamps.instants).all():
+        return []
+    return [f"stamps are read by the wall clock of their time zone{f', {stamps.zone}' if stamps.zone else ''}"]
+
+
 def _missing(filled: dict[str, Array]) -> list[str]:
     counts = {name: int(np.isnan(values).sum()) for name, values in filled.items()}
-    return [f"covariate {name}: {count} missing values take the one before" for name, count in counts.items() if count]
+    return [
+        f"covariate {name}: {count} missing values take the one before" for name, count in counts.items() if count
+    ]
 
 
 def _checked(panel: Panel, least: int) -> Panel:
@@ -285,8 +294,6 @@ def _checked(panel: Panel, least: int) -> Panel:
     same = [series.name for series in kept if np.nanmin(series.y) == np.nanmax(series.y)]
     if same:
         notes.append(f"warning: these series never change: {_listed(same)}")
-    if panel.zone:
-        notes.append(f"stamps are read by the wall clock of their time zone ({panel.zone})")
     return replace(panel, series=kept, notes=tuple(notes))
 
 

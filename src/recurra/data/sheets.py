@@ -132,6 +132,8 @@ class FrameSheet(Sheet):
             raise DataError(
                 f"expected a path, or a data frame of pandas, polars or pyarrow, got {type(frame).__name__}"
             ) from error
+        except narwhals.exceptions.DuplicateError as error:
+            raise DataError(f"expected different names of columns: {str(error).splitlines()[0]}") from error
         self.names = tuple(map(str, self._frame.columns))
         self.rows, self.source = len(self._frame), "the data frame"
         if not self.rows:

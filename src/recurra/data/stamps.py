@@ -29,7 +29,7 @@ class Stamps(NamedTuple):
 
     values    (N,) int64, by the wall clock
     kind      what they are
-    zone      the time zone that they came with, "" for none
+    zone      the name of the time zone that they came with; "" for none, or a distance from UTC alone
     instants  (N,) int64, the same by the clock of UTC: two rows of an hour that comes twice differ here
     """
 
@@ -65,8 +65,7 @@ def _parse(texts: Sequence[str], where: Callable[[int], str]) -> Stamps:
     values = wall(_times([match[1] for match in parts if match], texts, where), where)
     offsets = {zone: _offset(zone) for zone in set(zones)}
     instants = values - np.array([offsets[zone] for zone in zones], dtype=np.int64)
-    zone = "" if not any(zones) else "UTC" if set(zones) <= {"Z", "+00:00", "+0000"} else "offset"
-    return Stamps(values, "time", zone, instants)
+    return Stamps(values, "time", "UTC" if set(zones) <= {"Z", "+00:00", "+0000"} else "", instants)
 
 
 def _times(parts: list[str], texts: Sequence[str], where: Callable[[int], str]) -> NDArray[np.datetime64]:
