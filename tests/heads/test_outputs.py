@@ -209,6 +209,10 @@ def test_half_precision_and_extreme_inputs_stay_finite(name: str) -> None:
     hidden = torch.tensor([-1e4, -30.0, 0.0, 30.0, 1e4])[:, None].expand(5, FEATURES).bfloat16()
     parameters = output(hidden)
     assert parameters.dtype == torch.float32
+    plain, exact = OUTPUTS[name](FEATURES), torch.randn(4, FEATURES)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(plain(exact), plain(exact.double()))
+    assert torch.equal(plain(exact), plain(exact.double()))
     target = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0])
     assert bool(output.loss(parameters, target).isfinite().all())
     assert bool(output.quantile(parameters, torch.tensor([0.1, 0.9])).isfinite().all())

@@ -23,7 +23,7 @@ UNIT = math.log(math.expm1(1.0))  # softplus(UNIT) = 1
 class Output(nn.Module, ABC):
     """Parameters of a distribution from a vector: ``hidden (..., F) -> parameters (..., K)``.
 
-        parameters = constrain(W hidden + b)          in float32 or better, whatever the type of hidden
+        parameters = constrain(W hidden + b)          in float32 or better, under autocast too
 
     All other methods take these parameters, so that they can be kept, gathered and scaled like any tensor.
     ``(...)`` is any shape, such as (B, H). A target is missing where it is NaN: there the loss is 0 and passes no
@@ -50,8 +50,9 @@ class Output(nn.Module, ABC):
             raise ShapeError(
                 f"{type(self).__name__}: expected hidden of shape (..., {self.features}), got {tuple(hidden.shape)}"
             )
-        raw = self.linear(hidden)
-        return self.constrain(raw.to(torch.promote_types(raw.dtype, torch.float32)))
+        with torch.autocast(hidden.device.type, enabled=False):  # three digits are too few for a forecast
+            raw = self.linear(hidden.to(self.linear.weight.dtype))
+            return self.constrain(raw.to(torch.promote_types(raw.dtype, torch.float32)))
 
     def loss(self, parameters: Tensor, target: Tensor) -> Tensor:
         """What training minimises ``(...)``, for each number of ``target (...)``; 0 where it is missing."""
