@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +37,7 @@ from recurra.tasks.forecast_backtest import back_test
 from recurra.tasks.forecast_change import change, restore
 from recurra.tasks.forecast_coming import Coming, edges
 from recurra.tasks.forecast_config import ForecastConfig, ForecastOutput
+from recurra.tasks.forecast_drawing import draw_coming, draw_next, draw_test
 from recurra.tasks.forecast_facts import Facts
 from recurra.tasks.forecast_measure import Backtest, Forecasts, compared
 from recurra.tasks.forecast_network import Forecast as Said
@@ -48,6 +50,9 @@ from recurra.tasks.forecast_table import score_table, verdict
 from recurra.tasks.forecast_windows import HeldOut, blank, held_out, histories, newest, training
 
 __all__ = ["Forecast"]
+
+
+NEXT = 300  # forecasts of the next value that are drawn
 
 
 class Forecast(Estimator):
@@ -240,15 +245,18 @@ class Forecast(Estimator):
     @torch.no_grad()
     def backtest(self, windows: HeldOut) -> Backtest:
         """What the trained network and the baselines say at many moments, beside what came."""
-        answered = [self._said(window) for window in windows.epoch(0)]
-        said = Forecasts(*(torch.cat(parts) for parts in zip(*answered, strict=True)))
         return back_test(
             windows,
-            (said, torch.tensor(self.said_levels, dtype=torch.float64)),
+            (self._all_said(windows), torch.tensor(self.said_levels, dtype=torch.float64)),
             self.known_facts().season,
             self.config.measure.baselines,
             self.say,
         )
+
+    @torch.no_grad()
+    def _all_said(self, windows: HeldOut) -> Forecasts:
+        answered = [self._said(window) for window in windows.epoch(0)]
+        return Forecasts(*(torch.cat(parts) for parts in zip(*answered, strict=True)))
 
     def evaluate(self, part: str = "test", source: str | None = None) -> dict[str, float]:
         """The numbers of the network beside those of the baselines, as `forecast_measure.compared` names them."""
@@ -258,15 +266,15 @@ class Forecast(Estimator):
 
     def scores(self, test: Backtest, stride: int) -> dict[str, float]:
         """The numbers of a back-test whose windows are ``stride`` steps apart."""
-        return compared(test, self.config.intervals.levels, -(-self.config.horizon // stride), self.judge)
+        return compared(test, self.config.intervals.levels, -(-self.config.horizon // stride), self.returns)
 
     @property
-    def judge(self) -> str:
-        """The number by which forecasters are compared: of returns it is all of the distribution."""
-        return "crps" if self.config.data.change == "returns" else "mae"
+    def returns(self) -> bool:
+        """Whether the values are returns, of which all of the distribution counts."""
+        return self.config.measure.returns or self.config.data.change == "returns"
 
     def lines(self, measured: dict[str, float]) -> list[str]:
-        said = verdict(measured, self.judge)
+        said = verdict(measured, "crps" if self.returns else "mae")
         return [*score_table(measured), *(["", said] if said else [])]
 
     @property
@@ -293,6 +301,24 @@ class Forecast(Estimator):
             quantiles = quantile_function.interpolate(quantiles, at, torch.tensor(asked, dtype=torch.float64))
         names = tuple(series.name for series in panel.series)
         return Coming(names, panel.following(self.config.horizon), said.mean, asked, quantiles)
+
+    def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
+        """Fans, windows one after the other, errors by step, calibration, and whether it copies the last value."""
+        assert isinstance(batches, HeldOut)
+        drawn, near = draw_test(self.backtest(batches), batches.panel, folder), batches.near(NEXT)
+        draw_next(
+            near, self._all_said(near), torch.tensor(self.said_levels, dtype=torch.float64), folder / "next.png"
+        )
+        return [*drawn, folder / "next.png"]
+
+    def draw_answer(self, raw: Any, folder: Path, name: str) -> list[Path]:
+        """The series and what may come after it."""
+        one = question(raw, self.read_panel, self.config.horizon, self.config.data.time)
+        panel = self.known_facts().panel([one.series])
+        coming = self.coming(panel, (), one.ahead[None])
+        shown = self.changed(panel) if self.config.data.change == "returns" else panel
+        draw_coming(coming, shown, folder / f"{name}.png")
+        return [folder / f"{name}.png"]
 
     def questions(self, source: str) -> list[Any]:
         return list(asked(self.read_panel(source), self.config.horizon))

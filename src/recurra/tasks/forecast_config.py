@@ -88,6 +88,7 @@ class ForecastMeasure:
     """What a forecast is measured by; the table [measure] of a recipe."""
 
     stride: int = key(0, "steps between forecasts of the held-out parts; 0: the horizon")
+    returns: bool = key(False, "the values are returns: compared by CRPS, with direction and volatility beside it")
     season: int = key(0, "steps of a season, for MASE and the seasonal baseline; 0: as the frequency has it")
     baselines: tuple[str, ...] = key(
         ("naive", "seasonal_naive", "drift", "autoregression", "exponential_smoothing"),

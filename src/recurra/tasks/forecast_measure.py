@@ -14,6 +14,9 @@ from recurra.tasks.forecast_coming import edges
 __all__ = ["Backtest", "Forecasts", "compared", "scored"]
 
 
+GRID = 400  # quantiles that stand for a distribution
+
+
 class Forecasts(NamedTuple):
     """What was said at N origins: mean ``(N, H)`` and quantiles ``(N, H, Q)``, in the units of the series."""
 
@@ -50,18 +53,26 @@ class Backtest(NamedTuple):
         asked = self.levels.new_tensor([level])
         return quantile_function.interpolate(self.said[name].quantiles, self.levels, asked)[..., 0]
 
+    def variance(self, name: str = "") -> Tensor:
+        """The variance of a forecaster's distribution ``(N, H)``: that of many quantiles at equal distances."""
+        asked = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+        found = quantile_function.interpolate(self.said[name].quantiles, self.levels, asked)
+        return found.var(-1, correction=0)
+
     def crps(self, name: str = "") -> Tensor:
         """Of a forecaster ``(N, H)``, NaN where the target is missing."""
         found = quantile_function.crps(self.said[name].quantiles, self.levels, self.target.nan_to_num())
         return found.masked_fill(self.target.isnan(), torch.nan)
 
 
-def scored(test: Backtest, intervals: Sequence[float], name: str = "") -> dict[str, float]:
+def scored(test: Backtest, intervals: Sequence[float], name: str = "", returns: bool = False) -> dict[str, float]:
     """The numbers of one forecaster. Absolute errors are those of its median, squared errors those of its mean.
 
     mae, mase, smape      of the median
     rmse                  of the mean
     wql, crps             of the whole distribution
+    qlike                 of ``returns``: of the variance, beside the squared return
+    direction             of ``returns``: how often the sign of the mean is right; _low and _high: 95 % confidence
     coverage_80           share of the values in the interval that shall hold 80 %
     width_80              how wide it is, on average
     """
@@ -74,6 +85,8 @@ def scored(test: Backtest, intervals: Sequence[float], name: str = "") -> dict[s
         "wql": scores.weighted_quantile_loss(target, said.quantiles, test.levels),
         "crps": float(test.crps(name).nanmean()),
     }
+    if returns:
+        found |= _of_returns(test, name)
     for level in intervals:
         low, high = (test.at(edge, name) for edge in edges(level))
         found[f"coverage_{level:g}"] = scores.coverage(target, low, high)
@@ -81,16 +94,23 @@ def scored(test: Backtest, intervals: Sequence[float], name: str = "") -> dict[s
     return found
 
 
-def compared(test: Backtest, intervals: Sequence[float], overlap: int, by: str = "mae") -> dict[str, float]:
+def _of_returns(test: Backtest, name: str) -> dict[str, float]:
+    right = scores.direction_accuracy(test.target, test.said[name].mean)
+    found = {"qlike": scores.qlike(test.target.square(), test.variance(name)), "direction": right.share}
+    return found | {"direction_low": right.lower, "direction_high": right.upper}
+
+
+def compared(test: Backtest, intervals: Sequence[float], overlap: int, returns: bool = False) -> dict[str, float]:
     """The numbers of the network, then those of each baseline as ``name.number``, then whether it beats the best.
 
     overlap    windows of a series that share a target
-    by         the number by which a baseline is the best: mae or crps
+    returns    compare by the CRPS, not by the MAE
     p_value    of the test of Diebold and Mariano: how likely chance alone makes so large a difference to the best
                baseline; missing if there are too few windows for it
     """
-    found = scored(test, intervals)
-    rivals = {name: scored(test, intervals, name) for name in test.said if name}
+    by = "crps" if returns else "mae"
+    found = scored(test, intervals, "", returns)
+    rivals = {name: scored(test, intervals, name, returns) for name in test.said if name}
     for name, numbers in rivals.items():
         found |= {f"{name}.{key}": value for key, value in numbers.items()}
     if rivals:

@@ -39,10 +39,12 @@ def score_table(measured: Mapping[str, float]) -> list[str]:
 
 
 def _is_column(key: str) -> bool:
-    return key in NAMES or key.startswith(("coverage_", "width_"))
+    return key in NAMES or key == "direction" or key.startswith(("coverage_", "width_"))
 
 
 def _title(column: str) -> str:
+    if column == "direction":
+        return "sign"
     if column.startswith("coverage_"):
         return f"in {column.removeprefix('coverage_')} %"
     return f"width {column.removeprefix('width_')}" if column.startswith("width_") else NAMES[column]
@@ -51,7 +53,7 @@ def _title(column: str) -> str:
 def _shown(value: float | None, column: str) -> str:
     if value is None:
         return "-"
-    return f"{value:.1%}" if column.startswith("coverage_") else f"{value:.4g}"
+    return f"{value:.1%}" if column.startswith(("coverage_", "direction")) else f"{value:.4g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -73,6 +75,9 @@ def verdict(measured: Mapping[str, float], by: str) -> str:
     best = min(rivals, key=lambda name: rivals[name])
     change, p = measured[by] / rivals[best] - 1, measured["p_value"]
     sure = "more than chance" if p < 0.05 else "which chance alone may do"
+    if "direction" in measured:
+        right, low, high = (measured[name] for name in ("direction", "direction_low", "direction_high"))
+        sure += f"; the sign is right in {right:.1%}, with 95 % confidence in {low:.1%} to {high:.1%}"
     way = "lower" if change < 0 else "higher"
     return (
         f"{NAMES[by]} {abs(change):.1%} {way} than that of the best baseline, {best}; "

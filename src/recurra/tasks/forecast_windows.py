@@ -54,6 +54,12 @@ class HeldOut:
         """The first step of the target of each window."""
         return self.batches.windows[:, 1]
 
+    def near(self, most: int) -> "HeldOut":
+        """The last ``most`` windows of the first series, one step apart."""
+        every = self.make(1)
+        chosen = every.windows[every.windows[:, 0] == every.windows[0, 0]][-most:]
+        return replace(self, make=lambda stride: replace(every, windows=chosen), stride=1)
+
     def epoch(self, number: int) -> Sequence[Window]:
         """All batches."""
         return self.batches.epoch(number)

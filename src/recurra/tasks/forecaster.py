@@ -252,7 +252,7 @@ class Forecaster:
         )
         test = task.backtest(dataclasses.replace(windows, stride=step))
         names = {"": "forecaster"} | {name: name for name in test.said if name}
-        rows = [{"model": shown} | scored(test, self.level, name) for name, shown in names.items()]
+        rows = [{"model": shown} | scored(test, self.level, name, task.returns) for name, shown in names.items()]
         return self._dress.frame({column: [row[column] for row in rows] for column in rows[0]}, [])
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
