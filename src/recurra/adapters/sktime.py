@@ -43,6 +43,7 @@ class SktimeForecaster(BaseForecaster):
         "capability:pred_int:insample": False,
         "capability:missing_values": True,
         "capability:random_state": True,
+        "capability:update": True,
         "requires-fh-in-fit": True,
     }
 
@@ -75,6 +76,7 @@ class SktimeForecaster(BaseForecaster):
         given = {name: getattr(self, name) for name in names}
         self.forecaster_ = Forecaster(horizon, level=(80, 95), seed=self.random_state or 0, **given)
         self.forecaster_.fit(_frame(y))
+        self.name_ = y.name
         return self
 
     def _update(self, y: Any, X: Any = None, update_params: bool = True) -> "SktimeForecaster":
@@ -84,7 +86,7 @@ class SktimeForecaster(BaseForecaster):
 
     def _predict(self, fh: Any, X: Any) -> Any:
         values = self.forecaster_.predict(level=())["mean"].to_numpy()
-        return pd.Series(values[self._steps(fh)], index=self._index(fh), name=self._y.name)
+        return pd.Series(values[self._steps(fh)], index=self._index(fh), name=self.name_)
 
     def _predict_quantiles(self, fh: Any, X: Any, alpha: list[float]) -> Any:
         values = self.forecaster_.quantiles(alpha)[0].numpy()[self._steps(fh)]

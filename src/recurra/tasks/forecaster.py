@@ -154,7 +154,7 @@ class Forecaster:
             steps=self.steps,
             learning_rate=self.learning_rate,
             warmup=min(100, self.steps // 10),
-            evaluate_every=max(1, min(200, self.steps // 5)),
+            evaluate_every=max(50, min(200, self.steps // 5)),
             seed=self.seed,
         )
         with TemporaryDirectory(prefix="recurra-") as folder:
@@ -271,7 +271,10 @@ class Forecaster:
         folder = Path(path)
         about = files.read_table(folder / PARAMETERS)
         try:
-            found = cls(**about["parameters"])
+            given = about["parameters"]
+            found = cls(
+                **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+            )
             found.task_, found.panel_ = Forecast.load(folder), load_panel(folder / HISTORY)
             found._dress = dressed(about["frames"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
