@@ -1,5 +1,6 @@
 """Series from frames and files: the same from every library; what is wrong is named, what is mended is said."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ def test_static_covariates_of_their_own(tmp_path: Path) -> None:
     assert [series.static.tolist() for series in panel.series] == [[7, 0, 1], [9, 0, 1]]
     with pytest.raises(DataError, match="no row of static covariates for the series 'south'"):
         read_panel(data, static=static[1:])
+    with pytest.raises(DataError, match="row 3: expected one row for the series 'south', got another"):
+        read_panel(data, static=pd.concat([static, static[:1]], ignore_index=True))
     with pytest.raises(DataError, match="row 2: expected a value for 'height', got nothing"):
         read_panel(data, static=static.replace(7, np.nan))
     with pytest.raises(
@@ -148,6 +151,16 @@ def test_frequencies_that_differ() -> None:
             frame(ds=hours("1970-01-01 00", "2024-01-01 00", "2024-01-01 01"), y=1.0),
             Reading(frequency=Frequency("hour")),
         )
+
+
+def test_a_week_that_is_late_and_a_number_that_is_off() -> None:
+    weeks = pd.date_range("2024-01-01", periods=9, freq="7D")
+    late = weeks + pd.to_timedelta([0, 0, 0, 5, 0, 0, 0, 0, 0], "h")
+    panel = read_panel(frame(ds=late, y=1.0))
+    assert panel.frequency == Frequency("week")
+    assert (panel.series[0].stamps == weeks.as_unit("ns").asi8).all()
+    with pytest.raises(DataError, match="row 2: series 'a': 21 is no step of one 10 integers from 0 on"):
+        read_panel(frame(ds=[0, 10, 21, 30], y=1.0), Reading(frequency=Frequency("integer", 10)))
 
 
 def test_stamps_that_come_twice(tmp_path: Path) -> None:
@@ -272,6 +285,10 @@ def test_mistakes_in_frames() -> None:
         read_panel(frame(ds=day, y=1.0)[:0])
     with pytest.raises(ConfigError, match="'y' is named twice"):
         Columns(past=("y",))
+    with pytest.raises(DataError, match="expected numbers in the column 'y', got Object"):
+        read_panel(frame(ds=day, y=pd.Series([1, None, "x"], dtype=object)))
+    mixed = read_panel(frame(ds=day, y=pd.Series([1, None, 2.5], dtype=object)))
+    np.testing.assert_array_equal(mixed.series[0].y, [1, np.nan, 2.5])
     twice = pd.DataFrame([["a", day[0], 1.0, 2.0]], columns=["unique_id", "ds", "y", "y"])
     with pytest.raises(DataError, match="expected different names of columns"):
         read_panel(twice)
@@ -282,6 +299,16 @@ def test_mistakes_in_frames() -> None:
         read_panel(frame(ds=pd.date_range("2024", periods=200), y=1.0, z=names), Reading(Columns(past=("z",))))
     with pytest.raises(DataError, match=r"cannot read the text nothing\.csv: No such file"):
         read_panel("nothing.csv")
+
+
+def test_without_the_library_of_data_frames(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Files need none."""
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    assert len(read_panel(write(tmp_path, LONG), Reading(WITH)).series) == 2
+    with pytest.raises(
+        ConfigError, match=r"data frames need narwhals; install it with: pip install 'recurra\[forecast\]'"
+    ):
+        read_panel(frame(ds=hours("2024-01-01"), y=1.0))
 
 
 def test_the_future(tmp_path: Path) -> None:

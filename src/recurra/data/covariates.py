@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recurra.data.sheets import Sheet
 from recurra.errors import DataError
 
-__all__ = ["Words", "encode", "learn_words"]
+__all__ = ["Words", "column_names", "encode", "learn_words", "stack"]
 
 MOST = 100  # words of a column: with more than that it is a name or a text
 
@@ -51,3 +51,14 @@ def encode(sheet: Sheet, names: Sequence[str], words: Words) -> tuple[dict[str, 
         if new:
             notes.append(f"{name}: {', '.join(map(repr, new[:5]))} was not there in training, and says nothing")
     return columns, notes
+
+
+def column_names(columns: Sequence[str], words: Words) -> tuple[str, ...]:
+    """The names of the columns that `encode` makes of some, in their order."""
+    parts = [[f"{column}={word}" for word in words[column]] if column in words else [column] for column in columns]
+    return tuple(name for part in parts for name in part)
+
+
+def stack(columns: Mapping[str, NDArray[np.float64]], names: Sequence[str], rows: int) -> NDArray[np.float64]:
+    """The named columns side by side, ``(rows, names)``."""
+    return np.stack([columns[name] for name in names], 1) if names else np.empty((rows, 0))

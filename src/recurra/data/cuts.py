@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra.data.frames import Panel
+from recurra.data.panels import Panel
 from recurra.data.stamps import parse, text
 from recurra.errors import ConfigError, DataError
 

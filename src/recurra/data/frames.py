@@ -11,24 +11,24 @@ file needs neither stamps nor names.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recurra.data.covariates import Words, encode, learn_words
+from recurra.data.covariates import Words, column_names, encode, learn_words, stack
 from recurra.data.frequency import Frequency
 from recurra.data.grids import Duplicates, Grid, Rows
+from recurra.data.panels import Array, Panel, Series, sift
 from recurra.data.sheets import Sheet, sheet
 from recurra.data.stamps import Stamps, text
+from recurra.data.statics import constant, of_rows
 from recurra.errors import ConfigError, DataError
 
 __all__ = ["FILE", "Columns", "Panel", "Reading", "Series", "read_future", "read_panel"]
 
 FILE = "series.csv"  # of a data set
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -75,50 +75,6 @@ class Reading:
     least: int = 2
 
 
-class Series(NamedTuple):
-    """One series on its grid of T steps; numpy arrays, NaN where a value is missing.
-
-    stamps  (T,) int64: nanoseconds of the wall clock since 1970, or whole numbers
-    y       (T,) float64, what is to be forecast
-    past    (T, P), known (T, K), static (S,): covariates
-    """
-
-    name: str
-    stamps: NDArray[np.int64]
-    y: Array
-    past: Array
-    known: Array
-    static: Array
-
-
-@dataclass(frozen=True)
-class Panel:
-    """All series, their frequency, the names of their covariates, and notes: what was decided, for people to read.
-
-    words  of the covariates that hold words, to read another frame in the same way
-    zone   the name of the time zone of the stamps that came, "" for none
-    """
-
-    series: tuple[Series, ...]
-    frequency: Frequency
-    past_names: tuple[str, ...] = ()
-    known_names: tuple[str, ...] = ()
-    static_names: tuple[str, ...] = ()
-    words: Words = field(default_factory=dict)
-    zone: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def kind(self) -> str:
-        """Of the stamps: "integer" or "time"."""
-        return "integer" if self.frequency.unit == "integer" else "time"
-
-    def following(self, horizon: int) -> NDArray[np.int64]:
-        """The ``horizon`` stamps after each series, ``(N, H)``."""
-        steps = np.arange(1, horizon + 1)
-        return np.stack([self.frequency.stamps(int(series.stamps[-1]), steps) for series in self.series])
-
-
 def read_panel(source: Any, reading: Reading = Reading(), static: Any = None) -> Panel:
     """The series of a CSV file, of a folder with ``series.csv``, or of a data frame of pandas, polars or pyarrow.
 
@@ -147,30 +103,51 @@ def _long(table: Sheet, reading: Reading, static: Any) -> Panel:
     table.need([columns.time, *beside], "the stamps and covariates")
     words = dict(learn_words(table, beside) if reading.words is None else reading.words)
     values, notes = encode(table, beside, words)
-    codes, names = _codes(table, columns.id)
-    if columns.id not in table.names:
-        notes.append(f"{table.source}: there is no column {columns.id!r}, so it is one series")
-    stamps = table.stamps(columns.time)
-    grid = Grid(Rows(codes, names, stamps, table.where), reading.frequency, reading.duplicates)
+    names, stamps, grid = _grid(table, reading)
     target = table.numbers(columns.target)
     grid.settle([target, *values.values()])
     filled = {name: grid.fill(column) for name, column in values.items()}
-    groups = [tuple(_names(group, words)) for group in (columns.past, columns.known, columns.static)]
+    past, known = column_names(columns.past, words), column_names(columns.known, words)
     if static is None:
-        fixed = _constant(filled, groups[2], grid, names)
+        fixed = column_names(columns.static, words)
+        statics = constant(filled, fixed, grid.offsets, names)
     else:
-        fixed, groups[2], words = _static(static, columns, names, words, reading.words is None)
-    past, known = (_stack(filled, group, int(grid.offsets[-1])) for group in groups[:2])
+        fixed, statics = _statics(_sheet(static), reading, names, words)
+    if columns.id not in table.names:
+        notes.append(f"{table.source}: there is no column {columns.id!r}, so it is one series")
+    notes += [*_zone(stamps), *grid.notes, *_missing({name: filled[name] for name in (*past, *known)})]
     y = grid.fill(target)
-    series = [
-        Series(name, grid.stamps(number), y[a:b], past[a:b], known[a:b], fixed[number])
-        for number, (name, a, b) in enumerate(zip(names, grid.offsets[:-1], grid.offsets[1:], strict=True))
-    ]
-    notes += [*_zone(stamps), *grid.notes, *_missing({name: filled[name] for name in (*groups[0], *groups[1])})]
-    return _checked(
-        Panel(tuple(series), grid.frequency, groups[0], groups[1], groups[2], words, stamps.zone, tuple(notes)),
-        reading.least,
-    )
+    series = _series(names, grid, y, stack(filled, past, len(y)), stack(filled, known, len(y)), statics)
+    panel = Panel(series, grid.frequency, past, known, fixed, words, stamps.zone, tuple(notes))
+    return sift(panel, reading.least)
+
+
+def _series(
+    names: Sequence[str], grid: Grid, y: Array, past: Array, known: Array, statics: Array
+) -> tuple[Series, ...]:
+    """The series one by one, out of the steps of all."""
+    parts = (np.split(values, grid.offsets[1:-1]) for values in (y, past, known))
+    rows = zip(names, *parts, statics, strict=True)
+    return tuple(Series(name, grid.stamps(number), *own) for number, (name, *own) in enumerate(rows))
+
+
+def _grid(table: Sheet, reading: Reading) -> tuple[list[str], Stamps, Grid]:
+    """The names of the series, the stamps, and the grid of their rows."""
+    codes, names = table.groups(reading.columns.id)
+    stamps = table.stamps(reading.columns.time)
+    return names, stamps, Grid(Rows(codes, names, stamps, table.where), reading.frequency, reading.duplicates)
+
+
+def _statics(
+    table: Sheet, reading: Reading, series: Sequence[str], words: dict[str, Sequence[str]]
+) -> tuple[tuple[str, ...], Array]:
+    """Static covariates of a frame of their own: those that are named, else all. Their words go to ``words``."""
+    id, columns = reading.columns.id, reading.columns.static
+    columns = columns or tuple(name for name in table.names if name != id)
+    table.need([id, *columns], "the static covariates")
+    if reading.words is None:
+        words |= learn_words(table, columns)
+    return column_names(columns, words), of_rows(table, id, columns, series, words)
 
 
 def _wide(table: Sheet, reading: Reading) -> Panel:
@@ -198,68 +175,7 @@ def _wide(table: Sheet, reading: Reading) -> Panel:
     how = f"stamps in {time!r}" if time else "no stamps, so rows are steps"
     read = f"{table.source}: {len(names)} columns read as {len(names)} series, {how}"
     notes = (read, *_zone(stamps), *grid.notes)
-    return _checked(Panel(tuple(series), grid.frequency, zone=stamps.zone, notes=notes), reading.least)
-
-
-def _codes(table: Sheet, name: str) -> tuple[NDArray[np.int64], list[str]]:
-    """The number of each row's series, and the names of the series in the order in which they came."""
-    if name not in table.names:
-        return np.zeros(table.rows, dtype=np.int64), ["series"]
-    texts = table.texts(name)
-    if "" in texts:
-        raise DataError(f"{table.where(texts.index(''))}: expected the name of a series in {name!r}, got nothing")
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    return np.fromiter(map(numbers.__getitem__, texts), dtype=np.int64, count=len(texts)), list(numbers)
-
-
-def _names(columns: Sequence[str], words: Words) -> list[str]:
-    return [
-        name
-        for column in columns
-        for name in ([f"{column}={w}" for w in words[column]] if column in words else [column])
-    ]
-
-
-def _stack(filled: dict[str, Array], names: Sequence[str], steps: int) -> Array:
-    return np.stack([filled[name] for name in names], 1) if names else np.empty((steps, 0))
-
-
-def _constant(filled: dict[str, Array], names: Sequence[str], grid: Grid, series: Sequence[str]) -> Array:
-    """Static covariates ``(N, S)`` out of columns that say the same in each row of a series."""
-    found = np.full((len(series), len(names)), np.nan)
-    for place, name in enumerate(names):
-        for number, (a, b) in enumerate(zip(grid.offsets[:-1], grid.offsets[1:], strict=True)):
-            values = filled[name][a:b]
-            values = np.unique(values[~np.isnan(values)])
-            if len(values) != 1:
-                raise DataError(
-                    f"series {series[number]!r}: expected one value for the static covariate {name!r}, "
-                    f"got {len(values)}"
-                )
-            found[number, place] = values[0]
-    return found
-
-
-def _static(
-    source: Any, columns: Columns, names: Sequence[str], words: dict[str, Sequence[str]], learn: bool
-) -> tuple[Array, tuple[str, ...], dict[str, Sequence[str]]]:
-    """Static covariates ``(N, S)`` from a frame with a row for each series."""
-    table = _sheet(source)
-    wanted = columns.static or tuple(name for name in table.names if name != columns.id)
-    table.need([columns.id, *wanted], "the static covariates")
-    if learn:
-        words |= learn_words(table, wanted)
-    values, _ = encode(table, wanted, words)
-    rows = {name: row for row, name in enumerate(table.texts(columns.id))}
-    for name in names:
-        if name not in rows:
-            raise DataError(f"{table.source}: there is no row of static covariates for the series {name!r}")
-    group = tuple(_names(wanted, words))
-    found = _stack(values, group, table.rows)[[rows[name] for name in names]]
-    if np.isnan(found).any():
-        row, place = np.argwhere(np.isnan(found))[0]
-        raise DataError(f"{table.where(rows[names[row]])}: expected a value for {group[place]!r}, got nothing")
-    return found, group, words
+    return sift(Panel(tuple(series), grid.frequency, zone=stamps.zone, notes=notes), reading.least)
 
 
 def _zone(stamps: Stamps) -> list[str]:
@@ -273,33 +189,6 @@ def _missing(filled: dict[str, Array]) -> list[str]:
     return [
         f"covariate {name}: {count} missing values take the one before" for name, count in counts.items() if count
     ]
-
-
-def _checked(panel: Panel, least: int) -> Panel:
-    """Leave out series that nothing can be learned from, and say so; say too which never change."""
-    empty = [series.name for series in panel.series if np.isnan(series.y).all()]
-    short = [series.name for series in panel.series if len(series.y) < least and series.name not in empty]
-    notes = list(panel.notes)
-    if empty:
-        notes.append(f"left out, for all their values are missing: {_listed(empty)}")
-    if short:
-        notes.append(f"left out, for they have fewer than {least} steps: {_listed(short)}")
-    gone = {*empty, *short}
-    kept = tuple(series for series in panel.series if series.name not in gone)
-    if not kept:
-        raise DataError(f"no series is left: {'; '.join(notes)}")
-    missing = sum(int(np.isnan(series.y).sum()) for series in kept)
-    if missing:
-        notes.append(f"{missing} of {sum(len(series.y) for series in kept)} values are missing")
-    same = [series.name for series in kept if np.nanmin(series.y) == np.nanmax(series.y)]
-    if same:
-        notes.append(f"warning: these series never change: {_listed(same)}")
-    return replace(panel, series=kept, notes=tuple(notes))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(map(repr, names[:5])) + more
 
 
 def read_future(source: Any, panel: Panel, columns: Columns, horizon: int) -> Array:
@@ -320,9 +209,9 @@ def read_future(source: Any, panel: Panel, columns: Columns, horizon: int) -> Ar
     table = _sheet(source)
     table.need([columns.time, *columns.known], "the known covariates of the future")
     values, _ = encode(table, columns.known, panel.words)
-    codes, names = _codes(table, columns.id)
+    codes, names = table.groups(columns.id)
     stamps, ahead = table.stamps(columns.time).values, panel.following(horizon)
-    whole = _stack(values, panel.known_names, table.rows)
+    whole = stack(values, panel.known_names, table.rows)
     for number, series in enumerate(panel.series):
         rows = np.arange(table.rows)
         if columns.id in table.names:

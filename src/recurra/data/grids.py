@@ -22,6 +22,7 @@ __all__ = ["DUPLICATES", "Grid", "Rows"]
 
 Duplicates = Literal["error", "mean", "last"]
 DUPLICATES = ("error", "mean", "last")
+CLOCK = ("second", "minute", "hour", "day")  # what clocks are set to: the first stamp may be late or early too
 SLACK = 10  # a stamp may be off the grid by this part of a step
 SPARSE = 100  # steps for each row: with more than that a stamp is taken to be wrong
 MANY = 100_000  # steps that are not too many in any case
@@ -83,20 +84,9 @@ class Grid:
             )
 
     def _place(self) -> None:
-        """Find the step of each row; stamps a little off the grid are moved to it."""
+        """Find the step of each row, and count those without one."""
         series = np.repeat(np.arange(len(self._begins)), np.diff([*self._begins, len(self._codes)]))
-        off, places = self._off(series)
-        if off.any() and self.frequency.unit not in ("business day", "month", "month end"):
-            step, late = self.frequency.step, np.unique(series[off != 0])
-            self.starts[late] = (self.starts[late] + step // 2) // step * step
-            off, places = self._off(series)
-        wrong = abs(off) * SLACK > self.frequency.step
-        if wrong.any():
-            self._refuse(int(wrong.argmax()), series)
-        if off.any():
-            self.notes.append(
-                f"{np.count_nonzero(off)} stamps a little off the grid of one {self.frequency} were moved"
-            )
+        places = self._places(series)
         self.sizes = np.maximum.reduceat(places, self._begins) + 1
         self._check_sizes()
         self.offsets = np.concatenate([[0], np.cumsum(self.sizes)])
@@ -104,6 +94,22 @@ class Grid:
         missing = int(self.offsets[-1]) - len(_distinct(self.slots))
         if missing:
             self.notes.append(f"{missing} steps without a row are missing values")
+
+    def _places(self, series: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The step of each row in its series; stamps a little off the grid are moved to it."""
+        off, places = self._off(series)
+        step = self.frequency.step
+        if off.any() and self.frequency.unit in CLOCK:
+            late = np.unique(series[off != 0])
+            self.starts[late] = (self.starts[late] + step // 2) // step * step
+            off, places = self._off(series)
+        wrong = abs(off) > (0 if self.frequency.unit == "integer" else step // SLACK)
+        if wrong.any():
+            self._refuse(int(wrong.argmax()), series)
+        if off.any():
+            count = np.count_nonzero(off)
+            self.notes.append(f"{count} stamps a little off the grid of one {self.frequency} were moved")
+        return places
 
     def _off(self, series: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         starts = self.starts[series]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from recurra.data import calendar
-from recurra.data.frames import Array, Panel
+from recurra.data.panels import Array, Panel
 from recurra.data.scaling import Scaling
 from recurra.errors import ConfigError, DataError
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurra.data.frames import Panel
+from recurra.data.panels import Panel
 from recurra.errors import ConfigError, DataError, RunError
 
 __all__ = ["KINDS", "Kind", "Placed", "Scaling"]

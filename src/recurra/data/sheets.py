@@ -16,7 +16,7 @@ from recurra.data.stamps import Stamps, parse, utc, wall
 from recurra.data.tables import read_table
 from recurra.errors import ConfigError, DataError
 
-__all__ = ["CsvSheet", "FrameSheet", "Sheet", "frame_like", "sheet"]
+__all__ = ["CsvSheet", "FrameSheet", "Sheet", "frame_like", "load_narwhals", "sheet"]
 
 MISSING = frozenset(("", "na", "nan", "n/a", "null", "none", "?", "-nan", "#n/a"))
 
@@ -57,6 +57,21 @@ class Sheet(ABC):
                 "leave it empty as a missing value"
             )
         return values
+
+    def groups(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """For each row the number of its text in a column, and the texts in the order in which they came.
+
+        Without that column all rows are of one group. Raises DataError for a row without a text.
+        """
+        if name not in self.names:
+            return np.zeros(self.rows, dtype=np.int64), ["series"]
+        texts = self.texts(name)
+        if "" in texts:
+            raise DataError(
+                f"{self.where(texts.index(''))}: expected the name of a series in {name!r}, got nothing"
+            )
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        return np.fromiter(map(numbers.__getitem__, texts), dtype=np.int64, count=len(texts)), list(numbers)
 
     def need(self, names: Sequence[str], what: str) -> None:
         """Raises DataError unless there are all columns ``names``."""
@@ -125,7 +140,7 @@ class FrameSheet(Sheet):
     """A data frame. Raises DataError if narwhals knows no such frame."""
 
     def __init__(self, frame: Any) -> None:
-        narwhals = _narwhals()
+        narwhals = load_narwhals()
         try:
             self._frame = narwhals.from_native(frame, eager_only=True)
         except TypeError as error:
@@ -148,18 +163,21 @@ class FrameSheet(Sheet):
         return ["" if gone else str(value) for gone, value in zip(missing, column.to_list(), strict=True)]
 
     def is_numeric(self, name: str) -> bool:
-        kind = self._frame[name].dtype
-        return kind.is_numeric() or kind == _narwhals().Boolean or self._frame[name].is_null().all()
+        column, narwhals = self._frame[name], load_narwhals()
+        if column.dtype == narwhals.Object:  # what pandas makes of numbers with None among them
+            return all(value is None or isinstance(value, int | float) for value in column.to_list())
+        return column.dtype.is_numeric() or column.dtype == narwhals.Boolean or column.is_null().all()
 
     def _numbers(self, name: str) -> NDArray[np.float64]:
         if not self.is_numeric(name):
             came = self._frame[name].dtype
             raise DataError(f"{self.source}: expected numbers in the column {name!r}, got {came}")
-        values = self._frame[name].cast(_narwhals().Float64).to_numpy()
-        return np.array(values, dtype=np.float64)
+        if self._frame[name].dtype == load_narwhals().Object:
+            return np.array(self._frame[name].to_list(), dtype=np.float64)
+        return np.array(self._frame[name].cast(load_narwhals().Float64).to_numpy(), dtype=np.float64)
 
     def stamps(self, name: str) -> Stamps:
-        narwhals, column = _narwhals(), self._frame[name]
+        narwhals, column = load_narwhals(), self._frame[name]
         if column.is_null().any():
             raise DataError(
                 f"{self.where(column.is_null().to_list().index(True))}: expected a time in {name!r}, got nothing"
@@ -180,7 +198,8 @@ class FrameSheet(Sheet):
         return Stamps(values, "time", zone, wall(instants, self.where))
 
 
-def _narwhals() -> Any:
+def load_narwhals() -> Any:
+    """The library that knows data frames. Raises ConfigError that says how to install it."""
     try:
         import narwhals
     except ImportError as error:
@@ -198,7 +217,7 @@ def frame_like(columns: Mapping[str, Any], like: Any, times: Sequence[str] = (),
 
     columns  by name; those in ``times`` are nanoseconds of the wall clock in ``zone``
     """
-    narwhals = _narwhals()
+    narwhals = load_narwhals()
     backend = narwhals.from_native(like, eager_only=True).implementation
     made = {
         name: utc(values, zone).astype("datetime64[ns]")

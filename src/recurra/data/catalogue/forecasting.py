@@ -47,7 +47,7 @@ FORECASTING = (
         name="stocks",
         summary="20 American companies day by day 1990-2022: adjusted closing prices and returns in percent",
         licence="BSD-3-Clause (package); the data states none",
-        origin="companies that stayed in the S&P 500, by the package skfolio",
+        origin="20 companies of the S&P 500, by the package skfolio",
         packages=(
             Pypi(
                 name="skfolio",
