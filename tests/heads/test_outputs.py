@@ -1,8 +1,8 @@
 """Output heads for forecasting against torch.distributions, scipy, and sums and integrals by brute force."""
 
 import math
+import sys
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ from recurra.heads import quantile_function
 from recurra.heads.negative_binomial import NegativeBinomial
 from recurra.heads.normal_outputs import Gaussian, Mixture
 from recurra.heads.outputs import OUTPUTS, Output
-from recurra.heads.quantiles import Point, Quantiles, pinball
+from recurra.heads.quantiles import LEVELS, Point, Quantiles, pinball
 from recurra.heads.student_t import StudentT
 
-integrate, special, stats = (pytest.importorskip(f"scipy.{part}") for part in ("integrate", "special", "stats"))
+stats = pytest.importorskip("scipy.stats")
 
 TORCH: dict[str, Callable[[Tensor], distributions.Distribution]] = {
     "gaussian": lambda p: distributions.Normal(p[..., 0], p[..., 1]),
@@ -87,16 +87,16 @@ def test_quantiles_invert_the_distribution_function(name: str) -> None:
 @CONTINUOUS
 def test_crps_is_the_integral(name: str) -> None:
     output, parameters, target = case(name)
-    crps = output.crps(parameters, target).view(-1)
-    for p, y, found in zip(parameters.view(21, -1)[:4], target.view(-1)[:4], crps[:4], strict=True):
-
-        def square(x: float, p: Tensor = p, y: Tensor = y) -> float:
-            return (float(output.cdf(p, torch.tensor(x, dtype=torch.float64))) - float(x >= y)) ** 2
-
-        places = [*output.quantile(p, torch.tensor([0.001, 0.05, 0.5, 0.95, 0.999])).tolist(), float(y)]
-        cuts = [-math.inf, *sorted(places), math.inf]
-        parts = [integrate.quad(square, *pair, epsabs=1e-10, limit=400)[0] for pair in pairwise(cuts)]
-        assert float(found) == pytest.approx(sum(parts), rel=2e-7)
+    far = [1e-9, 1e-6, 1e-3]  # beyond them (F - 1)^2 or F^2 is below 1e-18
+    levels = torch.tensor([*far, *LEVELS, *(1 - level for level in reversed(far))], dtype=torch.float64)
+    cuts = torch.cat([output.quantile(parameters, levels), target[..., None]], -1).sort(-1).values
+    nodes, weights = (torch.as_tensor(values) for values in np.polynomial.legendre.leggauss(60))
+    half = cuts.diff()[..., None] / 2
+    x = (cuts[..., :-1, None] + half * (nodes + 1)).flatten(-2)
+    many = parameters[..., None, :].expand(*x.shape, -1)
+    square = (output.cdf(many, x) - (x >= target[..., None]).double()).square()
+    expected = (square * (half * weights).flatten(-2)).sum(-1)
+    torch.testing.assert_close(output.crps(parameters, target), expected, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("dispersion", [1e-6, 1e-3, 0.02, 0.049, 0.051, 1.0, 30.0])
@@ -245,9 +245,22 @@ def test_the_quantile_function_of_normal_quantiles_is_normal() -> None:
     levels = torch.tensor([0.05, 0.3, 0.8], dtype=torch.float64)
     values = normal.quantile(parameters, levels)
     assert float(output.mean(values, levels)) == pytest.approx(1.5)
+    assert float(output.variance(values, levels)) == pytest.approx(4)
     for one in y.double()[:, None]:
         assert float(output.crps(values, levels, one)) == pytest.approx(float(normal.crps(parameters, one)))
         assert float(output.level_of(values, levels, one)) == pytest.approx(float(normal.cdf(parameters, one)))
+
+
+def test_variance_of_a_quantile_function() -> None:
+    levels = torch.tensor([0.1, 0.4, 0.5, 0.9], dtype=torch.float64)
+    values = torch.tensor([[-3.0, 0.0, 0.1, 0.4], [5.0, 6.0, 30.0, 31.0]], dtype=torch.float64)
+    z = torch.linspace(-9, 9, 200_001, dtype=torch.float64)
+    x = quantile_function.transform(values[:, None].expand(2, len(z), 4), levels, z.expand(2, -1))
+    weights = torch.exp(-z.square() / 2) / torch.exp(-z.square() / 2).sum()
+    mean = (x * weights).sum(1)
+    torch.testing.assert_close(quantile_function.mean(values, levels), mean, rtol=1e-8, atol=1e-8)
+    expected = ((x - mean[:, None]).square() * weights).sum(1)
+    torch.testing.assert_close(quantile_function.variance(values, levels), expected, rtol=1e-8, atol=1e-8)
 
 
 def test_quantiles_that_tie() -> None:
@@ -271,3 +284,11 @@ def test_errors_say_what_to_do() -> None:
     for wrong in (-1.0, 2.5):
         with pytest.raises(DataError, match=f"whole numbers from 0, got {wrong:g}"):
             output.loss(output(torch.zeros(3, 5)), torch.tensor([1.0, math.nan, wrong]))
+
+
+def test_without_scipy_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    output, parameters, target = case("student_t")
+    with pytest.raises(ConfigError, match=r"pip install 'recurra\[forecast\]'"):
+        output.cdf(parameters, target)
+    assert bool(output.loss(parameters, target).isfinite().all())

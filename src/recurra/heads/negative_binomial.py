@@ -101,7 +101,7 @@ class NegativeBinomial(Output):
         mean, dispersion = (part.detach().double().cpu().numpy() for part in parameters.unbind(-1))
         k = (count + ROUNDED).floor().double().cpu().numpy()
         found = scipy("special").betainc(1 / dispersion, k.clip(0) + 1, 1 / (1 + dispersion * mean))
-        return torch.as_tensor(found * (k >= 0)).to(parameters).masked_fill(count.isnan(), torch.nan)
+        return torch.as_tensor(found * (k >= 0)).to(parameters)
 
     def rescale(self, parameters: Tensor, location: Tensor, scale: Tensor) -> Tensor:
         if bool((location != 0).any()):

@@ -5,8 +5,8 @@ two nearest quantiles:
 
     Q(level) = v_i + (v_j - v_i) (z - z_i) / (z_j - z_i)        z = Phi^-1(level), the levels z_i and z_j beside it
 
-So quantiles of a normal distribution give back that distribution, whichever levels they are for. Mean and CRPS are
-exact integrals of this function.
+So quantiles of a normal distribution give back that distribution, whichever levels they are for. Mean, variance and
+CRPS are exact integrals of this function.
 """
 
 import math
@@ -17,7 +17,7 @@ from torch.special import ndtr, ndtri
 
 from recurra.errors import ConfigError
 
-__all__ = ["check_levels", "crps", "interpolate", "level_of", "mean", "transform"]
+__all__ = ["check_levels", "crps", "interpolate", "level_of", "mean", "transform", "variance"]
 
 FAR = 40.0  # standard deviations: stands for infinity, where a normal distribution holds nothing in float64
 THIN = 1e-12  # the least distance between quantiles that differ in level, as a share of their size
@@ -72,8 +72,19 @@ def mean(values: Tensor, levels: Tensor) -> Tensor:
     sum over pieces a + b z of  a (Phi(high) - Phi(low)) + b (phi(low) - phi(high))
     """
     start, slope, ends = _pieces(values.double(), levels)
-    p, density = ndtr(ends), torch.exp(-ends.square() / 2) / math.sqrt(2 * math.pi)
-    return (start * p.diff() - slope * density.diff()).sum(-1).to(values)
+    return (start * ndtr(ends).diff() - slope * _density(ends).diff()).sum(-1).to(values)
+
+
+def variance(values: Tensor, levels: Tensor) -> Tensor:
+    """The variance ``(...)``, about the `mean`; a forecast of volatility for `forecast_scores.qlike`.
+
+    sum over pieces a + b z of  a^2 P + 2 a b D + b^2 (P + low phi(low) - high phi(high))
+    P = Phi(high) - Phi(low)        D = phi(low) - phi(high)        a without the mean
+    """
+    start, slope, ends = _pieces(values.double(), levels)
+    p, d, tail = ndtr(ends).diff(), -_density(ends).diff(), -(ends * _density(ends)).diff()
+    away = start - (start * p + slope * d).sum(-1, keepdim=True)
+    return (away.square() * p + 2 * away * slope * d + slope.square() * (p + tail)).sum(-1).to(values)
 
 
 def crps(values: Tensor, levels: Tensor, target: Tensor) -> Tensor:
@@ -95,8 +106,12 @@ def crps(values: Tensor, levels: Tensor, target: Tensor) -> Tensor:
 
 def _squares(z: Tensor) -> Tensor:
     """The integral of Phi^2 up to z, which is z Phi(z)^2 + 2 phi(z) Phi(z) - Phi(sqrt(2) z) / sqrt(pi)."""
-    p, density = ndtr(z), torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
-    return z * p.square() + 2 * density * p - ndtr(math.sqrt(2) * z) / math.sqrt(math.pi)
+    p = ndtr(z)
+    return z * p.square() + 2 * _density(z) * p - ndtr(math.sqrt(2) * z) / math.sqrt(math.pi)
+
+
+def _density(z: Tensor) -> Tensor:
+    return torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
 
 
 def _pieces(values: Tensor, levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -93,7 +93,6 @@ def _sums(count: int, middle: int) -> Tensor:
     """Which step counts in which quantile, ``(Q, Q)``: those from the middle out to it, below with a minus."""
     sums = torch.ones(count, count).triu()
     sums[:middle] = -torch.ones(count, count).tril()[:middle]
-    sums[:middle, middle:] = 0
     sums[middle] = 1
     return sums
 
