@@ -9,6 +9,7 @@ from benchmarks.sections import (
     compiling,
     custom,
     features,
+    forecasting,
     inference,
     listening,
     memories,
@@ -45,5 +46,6 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "features": features.run,
     "transducer": transducer.run,
     "listening": listening.run,
+    "forecasting": forecasting.run,
     "compiling": compiling.run,
 }

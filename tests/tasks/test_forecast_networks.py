@@ -265,8 +265,9 @@ def test_a_level_of_its_own_trains_on_the_horizon_only() -> None:
     assert made("autoregressive").loss(batch)[1] == 2 * (HORIZON - 1) + int(batch.seen.sum())
 
 
-def test_paths_are_drawn_value_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, batch = made("autoregressive", Sure), window([13, 9])
+@pytest.mark.parametrize("net", [{}, {"layer": "minlstm"}, {"depth": 2, "recurrent_dropout": 0.3}], ids=str)
+def test_paths_are_drawn_value_by_value(net: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    network, batch = made("autoregressive", Sure, **net), window([13, 9])
     memory, expected = network.read(batch), []
     for k in range(HORIZON):
         h, _ = network.layers.step(network._input(memory, batch.ahead[:, k]), memory.layers)

@@ -19,7 +19,8 @@ from recurra import tree
 from recurra.data.horizons import Window
 from recurra.errors import ConfigError
 from recurra.heads.output import Output
-from recurra.tasks.forecast_history import Level, aligned, filled, joined, level
+from recurra.layers import Dropout, RecurrentDropout, Stack, Stream
+from recurra.tasks.forecast_history import Level, aligned, filled, joined, level, ragged_lengths
 from recurra.tasks.forecast_net import ForecastNet
 from recurra.tasks.forecast_network import (
     PATHS,
@@ -34,7 +35,7 @@ from recurra.tasks.forecast_network import (
 
 __all__ = ["AutoregressiveNetwork"]
 
-ROWS = 8192  # paths that are drawn side by side: as fast as more of them, in less memory
+ROWS = 2048  # paths that are drawn side by side: more do not fit into the caches of a processor
 
 
 class AutoregressiveNetwork(ForecastNetwork):
@@ -60,7 +61,9 @@ class AutoregressiveNetwork(ForecastNetwork):
         history = torch.where(window.seen, window.y, torch.nan)
         y = joined(history, window.target, window.lengths, rest=torch.nan)
         known = joined(window.known, window.ahead, window.lengths)
-        h, _ = self.layers(self._inputs(window, y, its, known), None, window.lengths + ahead)
+        h, _ = self.layers(
+            self._inputs(window, y, its, known), None, ragged_lengths(window.lengths + ahead, y.shape[1])
+        )
         if self.net.normalisation in ("last", "instance"):
             row = torch.arange(len(h), device=h.device)[:, None]
             steps = window.lengths.to(h.device)[:, None] + torch.arange(ahead, device=h.device)
@@ -71,7 +74,9 @@ class AutoregressiveNetwork(ForecastNetwork):
         self.check(window)
         its, time = level(self.net.normalisation, window.y, window.seen), max(self.lags)
         y = torch.where(window.seen, window.y, torch.nan)
-        _, state = self.layers(self._inputs(window, y, its, window.known), None, window.lengths)
+        _, state = self.layers(
+            self._inputs(window, y, its, window.known), None, ragged_lengths(window.lengths, y.shape[1])
+        )
         z, seen = self._values(y, its)
         return tree.State(
             layers=state,
@@ -117,21 +122,30 @@ class AutoregressiveNetwork(ForecastNetwork):
 
     def _draw(self, memory: Any, ahead: Tensor, paths: int, generator: torch.Generator | None) -> Tensor:
         """Paths ``(B, S, H)`` in the units of the window."""
-        batch, steps = ahead.shape[:2]
+        (batch, steps), time = ahead.shape[:2], memory.z.shape[1]
         every = torch.arange(batch, device=ahead.device).repeat_interleave(paths)
+        its = Level(memory.location[every], memory.scale[every])
+        shared = self._shared(memory, ahead)
+        z = torch.cat([memory.z[every], memory.z.new_empty(len(every), steps)], 1)
         drawn: list[Tensor] = []
+        # Until the first value is drawn, all paths of a row are the same.
+        h, state = self.layers.step(self._input(memory, ahead[:, 0]), memory.layers)
+        h, stream = h[every], _stream(self.layers, tree.rows(state, every), len(every))
         for k in range(steps):
-            # One step as a sequence of one: of many rows the compiled loop is twice as fast as `step`.
-            h, state = self.layers(self._input(memory, ahead[:, k])[:, None], memory.layers)
-            its = Level(memory.location, memory.scale)
-            parameters, memory = said(self.output, h[:, 0], its), memory._replace(layers=state)
-            if k == 0:  # until the first value is drawn, all paths are the same
-                parameters, memory, ahead = parameters[every], tree.rows(memory, every), ahead[every]
-            y = self.output.sample(parameters, generator)
-            z = (y - memory.location) / memory.scale
-            memory = self._moved(memory, z, torch.ones_like(z), torch.zeros_like(memory.past))
-            drawn.append(y)
+            if k > 0:
+                z[:, time + k - 1] = its.normalise(drawn[-1])
+                own = z[:, [time + k - lag for lag in self.lags]]
+                h = stream.step(torch.cat([own, shared[every, k]], 1))
+            drawn.append(self.output.sample(said(self.output, h, its), generator))
         return torch.stack(drawn, 1).view(batch, paths, steps)
+
+    def _shared(self, memory: Any, ahead: Tensor) -> Tensor:
+        """What all paths of a row read over the horizon ``(B, H, F)``: all inputs but the values."""
+        batch, steps = ahead.shape[:2]
+        seen = torch.cat([memory.seen, memory.seen.new_ones(batch, steps)], 1)
+        flags = _lagged(seen, self.lags)[:, memory.seen.shape[1] :]
+        past = memory.past.new_zeros(batch, steps, memory.past.shape[1])
+        return torch.cat([flags, past, ahead, memory.same[:, None].expand(-1, steps, -1)], 2)
 
     def _input(self, memory: Any, known: Tensor) -> Tensor:
         """What the layers read in one step ``(B, F)``."""
@@ -166,6 +180,15 @@ class AutoregressiveNetwork(ForecastNetwork):
     def _past(self, past: Tensor) -> Tensor:
         """Past covariates ``(B, T, P)`` with a 1 that says that they are there."""
         return torch.cat([past, torch.ones_like(past[:, :, :1])], 2) if self.sizes.past else past
+
+
+def _stream(layers: Stack, states: Any, rows: int) -> Stream:
+    """The layers as a stream of so many rows from these states on; without dropout often one native call a step."""
+    kept = [(layer, state) for layer, state in zip(layers, states, strict=True) if not isinstance(layer, Dropout)]
+    bare = [(a.layer, s.layer) if isinstance(a, RecurrentDropout) else (a, s) for a, s in kept]
+    stream = Stream(Stack(*(layer for layer, _ in bare)), rows)
+    stream.state = tuple(state for _, state in bare)
+    return stream
 
 
 def _lagged(values: Tensor, lags: tuple[int, ...]) -> Tensor:

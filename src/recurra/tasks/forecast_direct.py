@@ -18,7 +18,7 @@ from recurra import lengths as ragged
 from recurra import tree
 from recurra.data.horizons import Window
 from recurra.heads.output import Output
-from recurra.tasks.forecast_history import Level, filled, joined, level
+from recurra.tasks.forecast_history import Level, filled, joined, level, ragged_lengths
 from recurra.tasks.forecast_net import ForecastNet
 from recurra.tasks.forecast_network import (
     PATHS,
@@ -60,7 +60,7 @@ class DirectNetwork(ForecastNetwork):
     def loss(self, window: Window) -> tuple[Tensor, int]:
         self.check(window)
         its, same = level(self.net.normalisation, window.y, window.seen), self.context(window)
-        h, _ = self.layers(self._inputs(window, its, same), None, window.lengths)
+        h, _ = self.layers(self._inputs(window, its, same), None, ragged_lengths(window.lengths, window.y.shape[1]))
         places = self._places(window)
         row = torch.arange(len(h), device=h.device)[:, None]
         targets, ahead = self._horizons(window, places)
@@ -93,7 +93,9 @@ class DirectNetwork(ForecastNetwork):
     def read(self, window: Window) -> Any:
         self.check(window)
         its, same = level(self.net.normalisation, window.y, window.seen), self.context(window)
-        y, state = self.layers(self._inputs(window, its, same), None, window.lengths)
+        y, state = self.layers(
+            self._inputs(window, its, same), None, ragged_lengths(window.lengths, window.y.shape[1])
+        )
         last, known = _last(filled(window.y, window.seen), len(window.y))
         return tree.State(
             layers=state,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recurra import lengths as ragged
 
-__all__ = ["NORMALISATIONS", "Level", "Normalisation", "aligned", "filled", "joined", "level"]
+__all__ = ["NORMALISATIONS", "Level", "Normalisation", "aligned", "filled", "joined", "level", "ragged_lengths"]
 
 Normalisation = Literal["series", "mean", "last", "instance"]
 NORMALISATIONS: tuple[Normalisation, ...] = ("series", "mean", "last", "instance")
@@ -71,10 +71,15 @@ def filled(y: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(known, y.gather(1, newest.clamp(min=0)), 0), known
 
 
+def ragged_lengths(lengths: Tensor, time: int) -> Tensor | None:
+    """Lengths ``(B,)`` as layers take them: None where all rows are full, which is faster."""
+    return None if bool((lengths == time).all()) else lengths
+
+
 def joined(history: Tensor, horizon: Tensor, lengths: Tensor, rest: float = 0.0) -> Tensor:
     """A history ``(B, L, ...)`` and what follows ``(B, H, ...)`` in one row ``(B, L + H, ...)``; then ``rest``."""
     time, ahead = history.shape[1], horizon.shape[1]
-    if bool((lengths == time).all()):
+    if ragged_lengths(lengths, time) is None:
         return torch.cat([history, horizon], 1)
 
     def spread(values: Tensor) -> Tensor:

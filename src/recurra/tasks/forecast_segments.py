@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from recurra import tree
 from recurra.data.horizons import Window
 from recurra.heads.output import Output
-from recurra.tasks.forecast_history import Level, aligned, filled, level
+from recurra.tasks.forecast_history import Level, aligned, filled, level, ragged_lengths
 from recurra.tasks.forecast_net import ForecastNet
 from recurra.tasks.forecast_network import (
     PATHS,
@@ -124,7 +124,7 @@ class SegmentNetwork(ForecastNetwork):
         segments = steps.unflatten(1, (-1, self.net.segment)).flatten(2)
         full = -(-memory.lengths // self.net.segment)
         segments = aligned_left(segments, full)
-        return self.layers(torch.relu(self.enter(segments)), None, full)[1]
+        return self.layers(torch.relu(self.enter(segments)), None, ragged_lengths(full, segments.shape[1]))[1]
 
     def _asked(self, memory: Any, ahead: Tensor) -> Tensor:
         """What the layers read for each segment of the horizon ``(B, H / w, hidden)``."""
