@@ -14,9 +14,6 @@ from recurra.tasks.forecast_coming import edges
 __all__ = ["Backtest", "Forecasts", "compared", "scored"]
 
 
-GRID = 400  # quantiles that stand for a distribution
-
-
 class Forecasts(NamedTuple):
     """What was said at N origins: mean ``(N, H)`` and quantiles ``(N, H, Q)``, in the units of the series."""
 
@@ -54,10 +51,8 @@ class Backtest(NamedTuple):
         return quantile_function.interpolate(self.said[name].quantiles, self.levels, asked)[..., 0]
 
     def variance(self, name: str = "") -> Tensor:
-        """The variance of a forecaster's distribution ``(N, H)``: that of many quantiles at equal distances."""
-        asked = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
-        found = quantile_function.interpolate(self.said[name].quantiles, self.levels, asked)
-        return found.var(-1, correction=0)
+        """The variance of a forecaster's distribution ``(N, H)``."""
+        return quantile_function.variance(self.said[name].quantiles, self.levels)
 
     def crps(self, name: str = "") -> Tensor:
         """Of a forecaster ``(N, H)``, NaN where the target is missing."""

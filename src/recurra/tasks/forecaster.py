@@ -271,10 +271,8 @@ class Forecaster:
         folder = Path(path)
         about = files.read_table(folder / PARAMETERS)
         try:
-            given = about["parameters"]
-            found = cls(
-                **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-            )
+            given: dict[str, Any] = {name: _restored(value) for name, value in about["parameters"].items()}
+            found = cls(**given)
             found.task_, found.panel_ = Forecast.load(folder), load_panel(folder / HISTORY)
             found._dress = dressed(about["frames"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -303,6 +301,11 @@ def _compared(task: Forecast, panel: Panel, known: Panel, levels: Sequence[float
         "y": came.reshape(-1),
         **columns_of(coming, levels),
     }
+
+
+def _restored(value: Any) -> Any:
+    """JSON has no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _nested(names: Sequence[str], value: Any) -> dict[str, Any]:
