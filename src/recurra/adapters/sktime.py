@@ -29,6 +29,10 @@ class SktimeForecaster(BaseForecaster):
 
     The horizon is the largest step of ``fh``, which `fit` must be told. Forecasts of steps in the training part are
     refused, as what comes later would leak into them. Covariates are not read: use `Forecaster` for these.
+
+    >>> from sktime.datasets import load_airline                                             # doctest: +SKIP
+    >>> forecaster = SktimeForecaster(steps=200).fit(load_airline(), fh=range(1, 13))        # doctest: +SKIP
+    >>> forecaster.predict_interval(coverage=0.8)                                            # doctest: +SKIP
     """
 
     _tags: ClassVar[dict[str, Any]] = {
