@@ -9,6 +9,7 @@ drawn from p: many paths, whose shares say how likely anything is that depends o
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -110,17 +111,32 @@ class AutoregressiveNetwork(ForecastNetwork):
             raise ConfigError(
                 f"an autoregressive network forecasts by sample paths; expected at least 1, got {paths}"
             )
-        size = max(1, ROWS // paths)
-        parts = [
-            self._draw(tree.rows(memory, slice(i, i + size)), ahead[i : i + size], paths, generator)
-            for i in range(0, len(ahead), size)
-        ]
-        samples = torch.cat(parts) if parts else ahead.new_zeros(0, paths, ahead.shape[1])
+        samples = self._samples(memory, ahead, paths, generator)
         side_by_side = samples.transpose(1, 2).contiguous()
         quantiles = side_by_side.quantile(levels.to(samples), -1).permute(1, 2, 0)
         return Forecast(side_by_side.mean(-1), quantiles, samples)
 
-    def _draw(self, memory: Any, ahead: Tensor, paths: int, generator: torch.Generator | None) -> Tensor:
+    def _samples(self, memory: Any, ahead: Tensor, paths: int, generator: torch.Generator | None) -> Tensor:
+        """Paths ``(B, S, H)`` of all rows, some rows at a time, and as many times at once as torch has threads.
+
+        Each part draws from a generator of its own, so that the paths do not depend on who is done first.
+        """
+        size = max(1, ROWS // paths)
+        places = range(0, len(ahead), size)
+        if not places:
+            return ahead.new_zeros(0, paths, ahead.shape[1])
+        device = generator.device if generator is not None else None
+        seeds = torch.randint(2**62, (len(places),), generator=generator, device=device)
+
+        def part(place: int, seed: int) -> Tensor:
+            own, rows = torch.Generator(ahead.device).manual_seed(seed), slice(place, place + size)
+            return self._draw(tree.rows(memory, rows), ahead[rows], paths, own)
+
+        with ThreadPoolExecutor(torch.get_num_threads() if ahead.is_cpu else 1) as pool:
+            return torch.cat(list(pool.map(part, places, seeds.tolist())))
+
+    @torch.no_grad()
+    def _draw(self, memory: Any, ahead: Tensor, paths: int, generator: torch.Generator) -> Tensor:
         """Paths ``(B, S, H)`` in the units of the window."""
         (batch, steps), time = ahead.shape[:2], memory.z.shape[1]
         every = torch.arange(batch, device=ahead.device).repeat_interleave(paths)
