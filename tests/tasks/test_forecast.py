@@ -177,7 +177,7 @@ def test_returns_are_told_with_sign_and_volatility() -> None:
     wide = Forecasts(-target, (3 * z).expand(200, 2, 3))
     test = Backtest(
         torch.zeros(200).long(),
-        torch.arange(200),
+        2 * torch.arange(200),
         torch.arange(200),
         target,
         torch.ones(200),
@@ -186,6 +186,8 @@ def test_returns_are_told_with_sign_and_volatility() -> None:
     )
     measured = compared(test, (80,), 1, returns=True)
     assert measured["direction"] == 1
+    near = test._replace(ends=torch.arange(200))  # each value is in two windows, and counts once
+    assert compared(near, (80,), 2, returns=True)["direction_low"] < measured["direction_low"] < 1
     assert measured["w.direction"] == 0
     assert test.variance().mean() == pytest.approx(1, rel=0.02)
     assert measured["qlike"] == pytest.approx(float(target.square().mean()), rel=0.05)  # log 1 + r / 1
@@ -291,6 +293,7 @@ def test_panels_are_cut_joined_and_saved(tmp_path: Path) -> None:
         (lambda: ForecastConfig(output=ForecastOutput(quantiles=(0.1, 0.9))), "0.5, the median"),
         (lambda: ForecastConfig(output=ForecastOutput(quantiles=(0.5, 0.1))), "rising numbers"),
         (lambda: ForecastConfig(model=ForecastNet(kind="autoregressive")), "draws sample paths"),
+        (lambda: ForecastConfig(output=ForecastOutput("negative_binomial")), "counts as they are"),
         (lambda: ForecastConfig(intervals=ForecastIntervals(levels=(100,))), "between 0 and 100"),
         (lambda: ForecastConfig(measure=ForecastMeasure(baselines=("naiv",))), "did you mean 'naive'"),
     ],

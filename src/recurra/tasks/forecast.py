@@ -224,17 +224,25 @@ class Forecast(Estimator):
         quantiles = torch.cat([self._predicted(network, window, levels).quantiles for window in windows])
         self.conformal = fit_conformal(target, quantiles, torch.tensor(levels, dtype=torch.float64), kind)
 
-    def _said(self, window: Window) -> Forecasts:
-        """What the trained network says, calibrated, in the units of answers; quantiles at `said_levels`."""
+    def _said(self, window: Window, levels: Sequence[float]) -> Forecasts:
+        """What the trained network says, calibrated, in the units of answers; quantiles at ``levels``."""
         said = self._predicted(self.trained_network(), window, self.said_levels)
-        return self.answered(said, window.location, window.scale)
+        return self.answered(said, window.location, window.scale, levels)
 
-    def answered(self, said: Said, location: Tensor, scale: Tensor) -> Forecasts:
-        """What a network said, calibrated, in the units of answers; location and scale ``(B,)``."""
-        quantiles = said.quantiles if self.conformal is None else self.conformal(said.quantiles)
-        kind, location, scale = self.config.data.change, location.double()[:, None], scale.double()[:, None]
-        mean = restore(kind, location + scale * said.mean)
-        return Forecasts(mean, restore(kind, location[..., None] + scale[..., None] * quantiles.double()))
+    def answered(self, said: Said, location: Tensor, scale: Tensor, levels: Sequence[float]) -> Forecasts:
+        """What a network said, calibrated, in the units of answers; location and scale ``(B,)``.
+
+        Quantiles between and beyond those that are calibrated go on as a normal distribution does, in scaled units.
+        """
+        quantiles = (said.quantiles if self.conformal is None else self.conformal(said.quantiles)).double()
+        if tuple(levels) != self.said_levels:
+            known, wanted = (torch.tensor(q, dtype=torch.float64) for q in (self.said_levels, list(levels)))
+            quantiles = quantile_function.interpolate(quantiles, known, wanted)
+        location, scale = location.double()[:, None], scale.double()[:, None]
+        found = Forecasts(location + scale * said.mean, location[..., None] + scale[..., None] * quantiles)
+        found = Forecasts(*(restore(self.config.data.change, values) for values in found))
+        counts = OUTPUTS[self.config.output.kind].counts
+        return Forecasts(*(values.clamp(min=0) for values in found)) if counts else found
 
     def forecast_after(self, memory: Any, ahead: Tensor) -> Said:
         """What the trained network says after a memory, of steps ``ahead (B, H, K)``; for streams."""
@@ -255,7 +263,7 @@ class Forecast(Estimator):
 
     @torch.no_grad()
     def _all_said(self, windows: HeldOut) -> Forecasts:
-        answered = [self._said(window) for window in windows.epoch(0)]
+        answered = [self._said(window, self.said_levels) for window in windows.epoch(0)]
         return Forecasts(*(torch.cat(parts) for parts in zip(*answered, strict=True)))
 
     def evaluate(self, part: str = "test", source: str | None = None) -> dict[str, float]:
@@ -282,25 +290,29 @@ class Forecast(Estimator):
         """The quantiles of a calibrated forecast."""
         return self.levels if self.conformal is None else tuple(self.conformal.levels.tolist())
 
+    @property
+    def told_levels(self) -> tuple[float, ...]:
+        """The quantiles of an answer: those of a calibrated forecast, and the ends of all intervals."""
+        ends = {edge for level in self.config.intervals.levels for edge in edges(level)}
+        return tuple(sorted({*self.said_levels, *ends, 0.5}))
+
     def coming(
         self, panel: Panel, levels: Sequence[float] = (), ahead: NDArray[np.float64] | None = None
     ) -> Coming:
         """What follows each series of a panel.
 
-        levels  of the quantiles, between 0 and 1; none: `said_levels`
+        levels  of the quantiles, between 0 and 1; none: `told_levels`
         ahead   (N, H, K) known covariates of the horizon, if there are such
         """
         facts = self.known_facts()
         facts.check(panel)
-        changed, asked = self.changed(panel), tuple(levels) or self.said_levels
-        windows = newest(changed, facts, self.config, ahead)
-        said = Forecasts(*(torch.cat(parts) for parts in zip(*map(self._said, windows), strict=True)))
-        at = torch.tensor(self.said_levels, dtype=torch.float64)
-        quantiles = said.quantiles
-        if asked != self.said_levels:
-            quantiles = quantile_function.interpolate(quantiles, at, torch.tensor(asked, dtype=torch.float64))
+        asked = tuple(levels) or self.told_levels
+        windows = newest(self.changed(panel), facts, self.config, ahead)
+        said = Forecasts(
+            *(torch.cat(parts) for parts in zip(*(self._said(w, asked) for w in windows), strict=True))
+        )
         names = tuple(series.name for series in panel.series)
-        return Coming(names, panel.following(self.config.horizon), said.mean, asked, quantiles)
+        return Coming(names, panel.following(self.config.horizon), said.mean, asked, said.quantiles)
 
     def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
         """Fans, windows one after the other, errors by step, calibration, and whether it copies the last value."""
@@ -346,7 +358,6 @@ class Forecast(Estimator):
     def told(self, coming: Coming) -> list[dict[str, Any]]:
         """What may come, as `predict` answers: a dict of plain values for each series."""
         levels, data = self.config.intervals.levels, self.config.data
-        coming = coming.at(sorted({edge for level in levels for edge in edges(level)} | {0.5}))
         kind = "integer" if self.known_facts().steps().unit == "integer" else "time"
         return [answer(coming, n, levels, kind, (data.id, data.time)) for n in range(len(coming.names))]
 

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from recurra.errors import ConfigError
-from recurra.heads import quantile_function
 
 __all__ = ["Coming", "columns_of", "edges"]
 
@@ -29,12 +27,6 @@ class Coming(NamedTuple):
     mean: Tensor
     levels: tuple[float, ...]
     quantiles: Tensor
-
-    def at(self, levels: Sequence[float]) -> "Coming":
-        """The same with the quantiles for other levels."""
-        known, wanted = (torch.tensor(values, dtype=torch.float64) for values in (self.levels, list(levels)))
-        found = quantile_function.interpolate(self.quantiles, known, wanted)
-        return self._replace(levels=tuple(levels), quantiles=found)
 
     def quantile(self, level: float) -> Tensor:
         """The quantiles ``(N, H)`` of one of the levels."""

@@ -115,6 +115,12 @@ class ForecastConfig:
             raise ConfigError(f"history: expected 0 or more, got {self.history}")
         _check_data(self.data)
         _check_output(self.output, self.model.kind)
+        if self.output.kind == "negative_binomial" and (self.data.scaling, self.data.change) != ("none", "none"):
+            raise ConfigError(
+                "output.kind: negative_binomial forecasts counts as they are; expected data.scaling = 'none' and "
+                f"data.change = 'none', got {self.data.scaling!r} and {self.data.change!r}; "
+                "model.normalisation = 'mean' brings series of different size together"
+            )
         _check_intervals(self.intervals)
         _check_measure(self.measure)
 

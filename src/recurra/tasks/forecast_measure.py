@@ -90,9 +90,21 @@ def scored(test: Backtest, intervals: Sequence[float], name: str = "", returns: 
 
 
 def _of_returns(test: Backtest, name: str) -> dict[str, float]:
-    right = scores.direction_accuracy(test.target, test.said[name].mean)
+    """Each value counts once for the sign: its confidence takes values for independent."""
+    apart = _apart(test)
+    right = scores.direction_accuracy(test.target[apart], test.said[name].mean[apart])
     found = {"qlike": scores.qlike(test.target.square(), test.variance(name)), "direction": right.share}
     return found | {"direction_low": right.lower, "direction_high": right.upper}
+
+
+def _apart(test: Backtest) -> Tensor:
+    """The windows ``(M,)`` of each series that share no target with the one before."""
+    horizon, chosen, last = test.target.shape[1], [], (-1, -1)
+    for place, (row, end) in enumerate(zip(test.rows.tolist(), test.ends.tolist(), strict=True)):
+        if row != last[0] or end >= last[1] + horizon:
+            chosen.append(place)
+            last = (row, end)
+    return torch.tensor(chosen, dtype=torch.long)
 
 
 def compared(test: Backtest, intervals: Sequence[float], overlap: int, returns: bool = False) -> dict[str, float]:

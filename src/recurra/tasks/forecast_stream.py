@@ -90,8 +90,8 @@ class ForecastStream:
         task, horizon = self.task, self.task.config.horizon
         stamps = self.frequency.stamps(self.stamp, np.arange(1, horizon + 1))
         said = task.forecast_after(self.memory, self._known(stamps, self.ahead)[None])
-        found = task.answered(said, self.location, self.scale)
-        return Coming((self.name,), stamps[None], found.mean, task.said_levels, found.quantiles)
+        found = task.answered(said, self.location, self.scale, task.told_levels)
+        return Coming((self.name,), stamps[None], found.mean, task.told_levels, found.quantiles)
 
     def _scaled(self, what: str, values: Any, names: Sequence[str], statistics: Tensor) -> Tensor:
         """Covariates of a step ``(1, F)`` in the units of the network; missing ones stay as they were."""
