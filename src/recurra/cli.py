@@ -129,8 +129,7 @@ def evaluate(
     if as_json:
         print(json.dumps(measured))
     else:
-        for name, value in measured.items():
-            print(f"{name:<20} {value:.4f}  {task.signatures().get(name, '')}".rstrip())
+        print("\n".join(task.lines(measured)))
     if pictures is not None:
         answering.make_folder(pictures)
         for path in task.draw_measured(task.held_out(part, data), pictures):
