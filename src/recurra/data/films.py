@@ -17,6 +17,7 @@ from recurra.errors import ConfigError, DataError, DtypeError, RunError, ShapeEr
 matplotlib.use("Agg", force=False)
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 __all__ = ["contact_sheet", "write_video"]
 
@@ -165,8 +166,8 @@ def _grid(rows: Mapping[str, Tensor], columns: int) -> Figure:
     scale = TILE / max(height, width)
     named = 0.3 + 0.075 * max(len(name) for name in rows)
     tall = len(rows) * (height * scale + 0.05) + 0.35
-    figure = Figure(figsize=(columns * (width * scale + 0.05) + named, tall), dpi=120, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr]
+    tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    figure = Figure(figsize=(columns * (width * scale + 0.05) + named, tall), dpi=120, layout=tight)
     figure.subplots(len(rows), columns, squeeze=False)
     return figure
 
@@ -176,7 +177,7 @@ def _draw(cell: Any, frames: Tensor, place: int) -> None:
     cell.set_yticks([])
     for spine in cell.spines.values():
         spine.set_visible(False)
-    if place < len(frames):
-        frame = frames[place].detach().cpu()
-        image = frame[0] if frame.shape[0] == 1 else frame.permute(1, 2, 0)
-        cell.imshow(image.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    there = place < len(frames)
+    frame = frames[place].detach().cpu() if there else torch.full_like(frames[0], 255)  # white keeps the grid
+    image = frame[0] if frame.shape[0] == 1 else frame.permute(1, 2, 0)
+    cell.imshow(image.numpy(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")

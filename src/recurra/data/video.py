@@ -124,11 +124,12 @@ def _steady(frames: Iterator[Shown]) -> Iterator[Shown]:
 
 
 def _converted(path: str | Path, frames: Iterator[Shown], size: Size, grey: bool) -> Iterator[Tensor]:
-    last, found, shape = None, torch.empty(0), None
+    last, found = None, torch.empty(0)
+    shape: torch.Size | None = None
     for number, frame in enumerate(frames, 1):
         if frame.picture is not last:
             last, found = frame.picture, pixels(frame.picture, size, grey)
-            shape = shape or found.shape
+        shape = shape or found.shape
         if found.shape != shape:
             raise DataError(
                 f"{path}: frame {number} has {found.shape[1]} x {found.shape[2]} pixels, those before have "
