@@ -9,6 +9,7 @@ import torch
 from recurra.data import figures, movements, moving_digits, sources
 from recurra.data.bouncing import MovingDigits, of_part, read_digit_table
 from recurra.data.clips import read_shot_parts
+from recurra.data.drawn import draw
 from recurra.data.joints import read_joint_parts
 from recurra.data.preparations import drawings, exercises, films
 from recurra.data.series import read_series
@@ -142,6 +143,20 @@ def test_drawn_sets_are_read_as_any_other(tmp_path, monkeypatch):
     drawings.draw_digits(tmp_path, glyphs())
     with numpy.load(tmp_path / "test.npz", allow_pickle=False) as file:
         assert torch.from_numpy(file["frames"])[1].equal(of_part(glyphs(), "test", 2)[1])
+
+
+def test_a_seed_of_one_s_own(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(drawings, "SEQUENCES", {"test": 1})
+    for seed in (0, 1):
+        draw("moving-digits", tmp_path / str(seed), seed)
+        with numpy.load(tmp_path / str(seed) / "test.npz", allow_pickle=False) as file:
+            assert torch.from_numpy(file["frames"])[0].equal(moving_digits.moving_digits("test", 1, seed)[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+    with pytest.raises(ConfigError, match="is there already"):
+        draw("moving-digits", tmp_path / "0", 0)
+    with pytest.raises(ConfigError, match="did you mean 'figures'"):
+        draw("figure", tmp_path / "2", 0)
 
 
 def test_boxes_become_paths(tmp_path):
