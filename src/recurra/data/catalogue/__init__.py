@@ -8,9 +8,12 @@ from recurra.data.catalogue.speech import SPEECH
 from recurra.data.catalogue.tagged import TAGGED
 from recurra.data.catalogue.texts import TEXTS
 from recurra.data.catalogue.translations import TRANSLATIONS
+from recurra.data.catalogue.video import VIDEO
 
 __all__ = ["SOURCES"]
 
 SOURCES: dict[str, Source] = {
-    source.name: source for source in (*TEXTS, *LABELLED, *TAGGED, *SERIES, *TRANSLATIONS, *SPEECH, *FORECASTING)
+    source.name: source
+    for sources in (TEXTS, LABELLED, TAGGED, SERIES, TRANSLATIONS, SPEECH, FORECASTING, VIDEO)
+    for source in sources
 }
