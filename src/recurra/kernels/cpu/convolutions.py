@@ -312,7 +312,8 @@ def _plainly(
     cell: Cell, steps: _Steps, projected: Tensor, U: Tensor, first: Tensor, vectors: Tensor, gain: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What `_Loop` computes, by torch's own operations."""
-    weights = Weights(U, U, U, tuple(_maps(vectors)), (gain, gain) if cell.normalized else ())
+    gains = (gain, gain) if cell.normalized else ()
+    weights = Weights(U, U, U, tuple(_maps(vectors)) if cell.vectors else (), gains)  # of W and b nothing is read
     state = tree.State(**dict(zip(cell.state, [_maps(leaf) for leaf in first], strict=True)))
     outputs = []
     for begin, end, _ in steps:
