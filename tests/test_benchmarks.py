@@ -17,6 +17,7 @@ from benchmarks.results import Row, Section, Table, Value, geometric_mean, least
 from benchmarks.sections import (
     SECTIONS,
     compiling,
+    convolutional,
     custom,
     features,
     inference,
@@ -227,6 +228,14 @@ def test_rows_of_tagging(trains: bool) -> None:
     for kind in tagging.NETWORKS:
         row = tagging._network(kind, trains, QUICK, SILENT)
         assert {"plain, padded / recurra", "plain, packed / recurra"} <= set(row.values), row.note
+
+
+def test_rows_of_layers_over_maps() -> None:
+    row = convolutional._row((3, 2, 5, 3, 4), QUICK, SILENT)
+    assert "loop / recurra" in row.values, row.note
+    row = convolutional._kind("conv_gru", (3, 2, 5, 3, 4), QUICK, SILENT)
+    assert "definition / recurra" in row.values
+    assert not row.note
 
 
 def test_rows_of_the_transducer() -> None:
