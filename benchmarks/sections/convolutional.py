@@ -32,10 +32,10 @@ LOOP, OURS, BRIEF = "loop", "recurra", " bf16"
 
 ABOUT = """
 One step of training. Loop is the ConvLSTM as it is usually written in PyTorch: at each step one convolution of x
-and h side by side, then the gates as whole tensors. Both sides have the same parameters; float32 is checked to agree to
-2e-5, bfloat16 to 0.1 of the largest number. The columns with bf16 run under `torch.autocast`, where the processor
-multiplies bfloat16: the target is for the loop in float32 by recurra in bfloat16, and the last column compares both
-under autocast, so that nothing is gained by fewer bits alone. x needs no gradient.
+and h side by side, then the gates as whole tensors. Both sides have the same parameters; float32 is checked to
+agree to 2e-5, bfloat16 to 0.1 of the largest number. The columns with bf16 run under `torch.autocast`, where the
+processor multiplies bfloat16: the target is for the loop in float32 by recurra in bfloat16, and the last column
+compares both under autocast, so that nothing is gained by fewer bits alone. x needs no gradient.
 
 The second table has every layer over maps, on its definition in plain PyTorch and as it runs by default.
 """
