@@ -120,6 +120,12 @@ def test_nobody_pays_for_gradients_that_nobody_wants() -> None:
     torch.testing.assert_close(state.c, layer(x)[1].c)
 
 
+def test_an_output_that_is_changed_in_place_is_refused() -> None:
+    y, _ = made("ConvLSTM")(torch.randn(2, 3, 3, 7, 9))
+    with pytest.raises(RuntimeError, match="in-?place"):
+        y.relu_().sum().backward()
+
+
 def test_explain_names_what_ran_and_why() -> None:
     layer, x = made("ConvLSTM"), torch.randn(2, 3, 3, 7, 9)
     assert layer.explain(x, lengths=[3, 1]) == "ConvLSTM(3 -> 19 maps of 7x9) on B=2, T=3, ragged: fused ran"

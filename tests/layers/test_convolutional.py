@@ -190,6 +190,14 @@ def test_parameters_begin_as_they_say() -> None:
     assert made("conv_gru", 2, 6, 3, (4, 5)).c_n.shape == (6, 1, 1)
 
 
+def test_weights_fit_maps_of_any_size() -> None:
+    small, large = made("conv_gru", 1, 2, 3, (4, 4)), made("conv_gru", 1, 2, 3, (6, 9))
+    large.load_state_dict(small.state_dict())
+    x = torch.randn(1, 1, 1, 4, 4)
+    y = large(torch.nn.functional.pad(x, (0, 5, 0, 2)))[0]
+    torch.testing.assert_close(y[..., :3, :3], small(x)[0][..., :3, :3])
+
+
 def test_trace_shows_what_the_equation_names() -> None:
     layer = made("conv_gru", 1, 2, 3, (3, 4))
     x, lengths = torch.randn(2, 5, 1, 3, 4), [5, 2]
