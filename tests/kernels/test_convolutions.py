@@ -122,7 +122,7 @@ def test_nobody_pays_for_gradients_that_nobody_wants() -> None:
 
 def test_an_output_that_is_changed_in_place_is_refused() -> None:
     y, _ = made("ConvLSTM")(torch.randn(2, 3, 3, 7, 9))
-    with pytest.raises(RuntimeError, match="in-?place"):
+    with pytest.raises(RuntimeError, match=r"in-?place"):
         y.relu_().sum().backward()
 
 
