@@ -21,7 +21,18 @@ from recurra import tree
 from recurra.kernels.dispatch import Op
 from recurra.kernels.recurrence import Cell, Weights, equated, named, split
 
-__all__ = ["ConvCall", "advance", "conv_recurrence", "convolve", "define", "multiply", "normalize", "project"]
+__all__ = [
+    "ConvCall",
+    "advance",
+    "conv_recurrence",
+    "convolve",
+    "define",
+    "multiply",
+    "normalize",
+    "project",
+    "settled",
+    "time_first",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,21 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x (B, C, *N)`` by ``weight (G, C, *K)`` with odd K gives ``(B, G, *N)``: zeros beyond the edges."""
     edges = [size // 2 for size in weight.shape[2:]]
     return (conv1d if weight.dim() == 3 else conv2d)(x, weight, bias, padding=edges)
+
+
+def time_first(x: Tensor) -> Tensor:
+    """``x (B, T, C, *N)`` as frames ``(T * B, C, *N)``, a step after the other, channels last in memory."""
+    frames = x.transpose(0, 1).movedim(2, -1).contiguous().flatten(0, 1)
+    return settled(frames)
+
+
+def settled(frames: Tensor) -> Tensor:
+    """Frames ``(n, *N, C)`` as maps ``(n, C, *N)`` on the same memory, with the strides of channels last.
+
+    Of a single channel any layout is channels last, but torch chooses its convolution by strides, and on processors
+    the one for channels first takes up to eighteen times as long there.
+    """
+    return frames.flatten().view(frames.shape).movedim(-1, 1)
 
 
 def project(cell: Cell, x: Tensor, weights: Weights) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn, sigmoid, tanh
 from recurra import lengths as ragged
 from recurra import tree
 from recurra.errors import ConfigError
-from recurra.kernels.conv_recurrence import convolve
+from recurra.kernels.conv_recurrence import convolve, time_first
 from recurra.kernels.pointwise import Elementwise, PointCall, pointwise
 from recurra.layers.base import Recurrent
 from recurra.layers.convolutional import check_maps
@@ -72,13 +72,13 @@ class PredRNN(Recurrent):
 
     def sequence(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
         batch, time = x.shape[:2]
-        projected = self.layers[0].project(x.flatten(0, 1)).unflatten(0, (batch, time))
+        projected = self.layers[0].project(time_first(x)).unflatten(0, (time, batch))
         if time == 0:
             return x.new_zeros(batch, 0, *self.output_shape) + projected.sum(), state  # type: ignore[misc]
         alive = None if lengths is None else ragged.mask(lengths, time, x.device).unbind(1)
         outputs = []
         for t in range(time):
-            y, after = self._advance(projected[:, t], state)
+            y, after = self._advance(projected[t], state)
             state = after if alive is None else tree.where(alive[t], after, state)
             outputs.append(y)
         return torch.stack(outputs, 1), state

@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from recurra import tree
-from recurra.kernels.conv_recurrence import ConvCall, advance, convolve, define, project
+from recurra.kernels.conv_recurrence import (
+    ConvCall,
+    advance,
+    convolve,
+    define,
+    project,
+    settled,
+    time_first,
+)
 from recurra.kernels.cpu import build
 from recurra.kernels.cpu.memory import empty
 from recurra.kernels.cpu.packing import Order, order_of
@@ -85,13 +93,7 @@ def _converted(weights: Weights, number: torch.dtype) -> Weights:
 
 def _packed(x: Tensor, lengths: Tensor | None, order: Order) -> Tensor:
     """The frames ``(total, C, M, N)`` of all rows, packed by time, channels last."""
-    if lengths is None:
-        x = x.permute(1, 0, 3, 4, 2).contiguous().flatten(0, 1)
-    else:
-        x = x.movedim(2, -1).flatten(0, 1)[order.index]
-    # Of a single channel any layout is channels last, but torch chooses its convolution by strides, and the one for
-    # channels first takes up to eighteen times as long here.
-    return x.flatten().view(x.shape).movedim(-1, 1)
+    return time_first(x) if lengths is None else settled(x.movedim(2, -1).flatten(0, 1)[order.index])
 
 
 def _as_asked(call: ConvCall, y: Tensor, last: Tensor, order: Order) -> tuple[Tensor, Any]:
