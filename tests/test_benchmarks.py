@@ -17,6 +17,7 @@ from benchmarks.results import Row, Section, Table, Value, geometric_mean, least
 from benchmarks.sections import (
     SECTIONS,
     compiling,
+    convolutional,
     custom,
     features,
     forecasting,
@@ -244,6 +245,12 @@ def test_rows_of_forecasting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"recurra s", "theirs s", "theirs / recurra"} == set(training.values) == set(prediction.values)
     assert "theirs 0.100" in training.note
     assert forecasting.train(work, series).error < 2
+def test_rows_of_layers_over_maps() -> None:
+    row = convolutional._row((3, 2, 5, 3, 4), QUICK, SILENT)
+    assert "loop / recurra" in row.values, row.note
+    row = convolutional._kind("conv_gru", (3, 2, 5, 3, 4), QUICK, SILENT)
+    assert "definition / recurra" in row.values
+    assert not row.note
 
 
 def test_rows_of_the_transducer() -> None:
