@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from recurra.data.frequency import Frequency
 from recurra.errors import ConfigError, DataError, RunError, StateError
 from recurra.heads.comparison import diebold_mariano
 from recurra.run.fit import Fit
+from recurra.tasks import forecast_drawing
 from recurra.tasks.forecast import Forecast
 from recurra.tasks.forecast_change import change, restore
 from recurra.tasks.forecast_config import (
@@ -194,6 +196,21 @@ def test_returns_are_told_with_sign_and_volatility() -> None:
     assert measured["w.qlike"] == pytest.approx(math.log(9) + float(target.square().mean()) / 9, rel=0.05)
     assert measured["p_value"] < 0.01
     assert measured["coverage_80"] == pytest.approx(0.85, abs=0.05)
+
+
+def test_returns_are_drawn_as_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(forecast_drawing, "draw_copying", lambda *given: drawn.append(given))
+    windows: Any = SimpleNamespace(
+        panel=panel_of([1.0, -2.0, np.nan, 3.0]), rows=torch.zeros(3), ends=torch.tensor([1, 2, 3])
+    )
+    quantiles = torch.tensor([[-1.0, 0.5, 2.0]]).expand(3, 1, 3)
+    forecast_drawing.draw_next_price(
+        windows, Forecasts(quantiles[..., 1], quantiles), torch.tensor([0.1, 0.5, 0.9]), Path("next.png")
+    )
+    _, prices, forecast, *_ = drawn[0]
+    assert np.allclose(prices, 100 * np.exp([-0.01, np.nan, 0.02]), equal_nan=True)
+    assert np.allclose(forecast, 100 * np.exp(np.array([0.01, -0.01, -0.01]) + 0.005))
 
 
 def test_what_is_forecast_of_a_series() -> None:

@@ -37,7 +37,7 @@ from recurra.tasks.forecast_backtest import back_test
 from recurra.tasks.forecast_change import change, restore
 from recurra.tasks.forecast_coming import Coming, edges
 from recurra.tasks.forecast_config import ForecastConfig, ForecastOutput
-from recurra.tasks.forecast_drawing import draw_coming, draw_next, draw_test
+from recurra.tasks.forecast_drawing import draw_coming, draw_next, draw_next_price, draw_test
 from recurra.tasks.forecast_facts import Facts
 from recurra.tasks.forecast_measure import Backtest, Forecasts, compared
 from recurra.tasks.forecast_network import Forecast as Said
@@ -318,9 +318,8 @@ class Forecast(Estimator):
         """Fans, windows one after the other, errors by step, calibration, and whether it copies the last value."""
         assert isinstance(batches, HeldOut)
         drawn, near = draw_test(self.backtest(batches), batches.panel, folder), batches.near(NEXT)
-        draw_next(
-            near, self._all_said(near), torch.tensor(self.said_levels, dtype=torch.float64), folder / "next.png"
-        )
+        draw = draw_next_price if self.returns else draw_next
+        draw(near, self._all_said(near), torch.tensor(self.said_levels, dtype=torch.float64), folder / "next.png")
         return [*drawn, folder / "next.png"]
 
     def draw_answer(self, raw: Any, folder: Path, name: str) -> list[Path]:

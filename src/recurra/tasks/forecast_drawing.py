@@ -16,7 +16,7 @@ from recurra.tasks.forecast_measure import Backtest, Forecasts
 from recurra.tasks.forecast_pictures import Fan, draw_back_test, draw_error_by_step, draw_fans
 from recurra.tasks.forecast_windows import HeldOut
 
-__all__ = ["draw_coming", "draw_next", "draw_test"]
+__all__ = ["draw_coming", "draw_next", "draw_next_price", "draw_test"]
 
 FANS = 6
 BEFORE = 3  # horizons of history that a fan shows
@@ -46,9 +46,26 @@ def draw_next(windows: HeldOut, said: Forecasts, levels: Tensor, path: Path) -> 
     said  at each window, quantiles at ``levels``
     """
     series, ends = windows.panel.series[int(windows.rows[0])], windows.ends.numpy()
-    median = quantile_function.interpolate(said.quantiles[:, 0], levels, levels.new_tensor([0.5]))[:, 0]
     stamps = _stamps(series.stamps[ends], windows.panel)
-    draw_copying(stamps, series.y[ends], median.numpy(), path, series.name)
+    draw_copying(stamps, series.y[ends], _next(said, levels), path, series.name)
+
+
+def draw_next_price(windows: HeldOut, said: Forecasts, levels: Tensor, path: Path) -> None:
+    """The same for a series of returns, in per cent: what they say of the price, which begins at 100.
+
+    A return is already a change: beside the one before it any constant would look like skill.
+    """
+    series, ends = windows.panel.series[int(windows.rows[0])], windows.ends.numpy()
+    prices = 100 * np.exp(np.nancumsum(series.y) / 100)
+    forecast = prices[ends - 1] * np.exp(_next(said, levels) / 100)
+    traded = np.where(np.isnan(series.y), np.nan, prices)
+    name = f"{series.name}: 100 on the first day, and what its returns made of it"
+    draw_copying(_stamps(series.stamps[ends], windows.panel), traded[ends], forecast, path, name)
+
+
+def _next(said: Forecasts, levels: Tensor) -> NDArray[Any]:
+    """The medians of the next value ``(N,)``."""
+    return quantile_function.interpolate(said.quantiles[:, 0], levels, levels.new_tensor([0.5]))[:, 0].numpy()
 
 
 def _stamps(values: Any, panel: Panel) -> NDArray[Any]:
