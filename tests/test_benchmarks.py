@@ -245,6 +245,8 @@ def test_rows_of_forecasting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"recurra s", "theirs s", "theirs / recurra"} == set(training.values) == set(prediction.values)
     assert "theirs 0.100" in training.note
     assert forecasting.train(work, series).error < 2
+
+
 def test_rows_of_layers_over_maps() -> None:
     row = convolutional._row((3, 2, 5, 3, 4), QUICK, SILENT)
     assert "loop / recurra" in row.values, row.note

@@ -6,7 +6,6 @@ import pytest
 
 from recurra import cli
 from recurra.data import sources
-from recurra.tasks import language_model
 
 
 def test_demo_trains_writes_and_draws(
@@ -16,7 +15,6 @@ def test_demo_trains_writes_and_draws(
     (tmp_path / "plays").mkdir()
     (tmp_path / "plays" / "text.txt").write_text(text * 200)
     monkeypatch.setattr(sources, "get", lambda name: tmp_path / "plays")
-    monkeypatch.setattr(language_model, "get", lambda name: tmp_path / "plays")
     out = tmp_path / "demo"
     for _ in range(2):  # the second replaces the first
         with pytest.raises(SystemExit) as caught:
