@@ -23,9 +23,9 @@ class Committee(ForecastNetwork):
     """The mean of ``net.members`` networks, which differ by their first weights and their dropout alone.
 
     No gradient of one touches another. What they get wrong in different ways cancels out, for as many times the
-    computing. Quantiles are averaged level by level, which keeps their
-    order and is sharper than a mixture of the distributions (Lichtendahl et al. 2013). Paths of all members lie one
-    behind the other; their mean and quantiles are those of all paths.
+    computing. Quantiles are averaged level by level, which keeps their order and is sharper than a mixture of the
+    distributions (Lichtendahl et al. 2013). Paths of all members lie one behind the other; their mean and quantiles
+    are those of all paths.
     """
 
     def __init__(

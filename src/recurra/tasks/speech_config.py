@@ -78,7 +78,7 @@ class SpeechNet:
     widths: tuple[int, ...] = key((5, 3), "frames that each subsampling convolution reads")
     strides: tuple[int, ...] = key((2, 2), "and by how many it moves: their product of frames becomes one step")
     channels: int = key(128, "features after each convolution")
-    layer: str = key("gru", "a recurrent layer by name: lstm, gru, sru, min_gru, ...")
+    layer: str = key("gru", "a recurrent layer by name: lstm, gru, sru, mingru, ...")
     hidden: int = key(128, "units of each layer and direction")
     depth: int = key(2, "layers")
     bidirectional: bool = key(True, "read from both ends, for recordings; false: causal, for live listening too")
