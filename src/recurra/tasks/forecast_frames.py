@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.sheets import frame_like
-from recurra.errors import ConfigError
+from recurra.data.sheets import frame_like, load_narwhals
 from recurra.tasks.forecast_coming import Coming, columns_of
 
 __all__ = ["Dress", "answer_frame", "described", "dress_of", "dressed"]
@@ -28,7 +27,7 @@ class Dress(NamedTuple):
 
     def frame(self, columns: Mapping[str, Any], times: Sequence[str], zone: str = "") -> Any:
         """A frame of ``columns``; those in ``times`` hold int64 stamps."""
-        narwhals = _narwhals()
+        narwhals = load_narwhals()
         kind = self.types.get(self.time)
         whole = kind is not None and kind.is_integer()
         made = frame_like(columns, self.like, () if whole else times, zone)
@@ -40,7 +39,7 @@ class Dress(NamedTuple):
 
 def dress_of(frame: Any, id: str, time: str) -> Dress:
     """The dress of a frame of data."""
-    narwhals = _narwhals()
+    narwhals = load_narwhals()
     table = narwhals.from_native(frame, eager_only=True)
     types = {name: table[name].dtype for name in (id, time) if name in table.columns}
     return Dress(table.head(1).to_native(), id, time, types)
@@ -52,13 +51,13 @@ def described(dress: Dress) -> dict[str, Any]:
     for name, kind in dress.types.items():
         options = {part: getattr(kind, part) for part in ("time_unit", "time_zone") if part in dir(kind)}
         types[name] = [type(kind).__name__, options]
-    library = _narwhals().from_native(dress.like, eager_only=True).implementation.value
+    library = load_narwhals().from_native(dress.like, eager_only=True).implementation.value
     return {"library": str(library), "id": dress.id, "time": dress.time, "types": types}
 
 
 def dressed(values: Mapping[str, Any]) -> Dress:
     """The inverse of `described`."""
-    narwhals = _narwhals()
+    narwhals = load_narwhals()
     like = narwhals.from_dict({values["id"]: [""]}, backend=values["library"]).to_native()
     types = {name: getattr(narwhals, kind)(**options) for name, (kind, options) in values["types"].items()}
     return Dress(like, values["id"], values["time"], types)
@@ -70,11 +69,3 @@ def answer_frame(coming: Coming, levels: Sequence[float], dress: Dress, zone: st
     names = {dress.id: [name for name in coming.names for _ in range(horizon)]}
     stamps: dict[str, NDArray[np.int64]] = {dress.time: coming.stamps.reshape(-1)}
     return dress.frame({**names, **stamps, **columns_of(coming, levels)}, [dress.time], zone)
-
-
-def _narwhals() -> Any:
-    try:
-        import narwhals
-    except ImportError as error:
-        raise ConfigError("data frames need narwhals; install it with: pip install 'recurra[forecast]'") from error
-    return narwhals

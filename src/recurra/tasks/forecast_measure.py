@@ -56,8 +56,7 @@ class Backtest(NamedTuple):
 
     def crps(self, name: str = "") -> Tensor:
         """Of a forecaster ``(N, H)``, NaN where the target is missing."""
-        found = quantile_function.crps(self.said[name].quantiles, self.levels, self.target.nan_to_num())
-        return found.masked_fill(self.target.isnan(), torch.nan)
+        return quantile_function.crps(self.said[name].quantiles, self.levels, self.target)
 
 
 def scored(test: Backtest, intervals: Sequence[float], name: str = "", returns: bool = False) -> dict[str, float]:
