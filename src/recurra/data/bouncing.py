@@ -36,7 +36,7 @@ class MovingDigits(Sequence[Tensor]):
     """Sequences ``(T, 1, M, M)`` uint8, made when they are asked for; the same for the same number and seed.
 
     images  (K, 8, 8) uint8, 0 to 16: the digits to draw from
-    count   sequences
+    total   sequences
     seed    other seeds, other sequences
     frames  T
     size    M, pixels of a side
@@ -44,28 +44,28 @@ class MovingDigits(Sequence[Tensor]):
     """
 
     images: Tensor
-    count: int
+    total: int
     seed: int = 0
     frames: int = 20
     size: int = 64
     digits: int = 2
 
     def __post_init__(self) -> None:
-        if min(self.count, self.frames, self.digits) < 1 or self.size < 8 or not len(self.images):
+        if min(self.total, self.frames, self.digits) < 1 or self.size < 8 or not len(self.images):
             raise ConfigError(
                 f"moving digits: expected images, at least one sequence, frame and digit, and a side of 8 pixels, "
-                f"got {len(self.images)}, {self.count}, {self.frames}, {self.digits} and {self.size}"
+                f"got {len(self.images)}, {self.total}, {self.frames}, {self.digits} and {self.size}"
             )
 
     def __len__(self) -> int:
-        return self.count
+        return self.total
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(self.count))]
-        if not -self.count <= index < self.count:
-            raise IndexError(f"sequence {index} of {self.count}")
-        random = torch.Generator().manual_seed((self.seed * 1_000_003 + index % self.count) % 2**32)
+            return [self[number] for number in range(*index.indices(self.total))]
+        if not -self.total <= index < self.total:
+            raise IndexError(f"sequence {index} of {self.total}")
+        random = torch.Generator().manual_seed((self.seed * 1_000_003 + index % self.total) % 2**32)
         found = torch.zeros(self.frames, 1, self.size, self.size, dtype=torch.uint8)
         for _ in range(self.digits):
             self._draw(found, random)

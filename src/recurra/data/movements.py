@@ -8,7 +8,7 @@ A pose is 15 joints in metres; its lower foot stands on y = 0 unless the body is
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -120,7 +120,7 @@ def _jump(way: float, side: float) -> Pose:
 
 def _wave(way: float, side: float) -> Pose:
     arm = Limb(0.1, 1.9, 0.0, 0.7 + 0.65 * math.sin(2 * way))
-    return replace(Pose(), **{"left_arm" if side == LEFT else "right_arm": arm})
+    return Pose(left_arm=arm) if side == LEFT else Pose(arm)
 
 
 def _clap(way: float, side: float) -> Pose:
@@ -139,9 +139,10 @@ def _squat(way: float, side: float) -> Pose:
 def _kick(way: float, side: float) -> Pose:
     up = max(0.0, math.sin(way)) ** 2
     leg = Limb(-0.25 * max(0.0, -math.sin(way)) + 1.45 * up, bend=-0.9 * max(0.0, math.cos(way)) * (1 - up))
-    arms = Limb(-0.5 * up, 0.35, 0.3), Limb(0.6 * up, 0.35, 0.3)
-    legs = {"left_leg" if side == LEFT else "right_leg": leg}
-    return replace(Pose(*(arms if side == RIGHT else arms[::-1]), lean=-0.18 * up), **legs)
+    ahead, back = Limb(0.6 * up, 0.35, 0.3), Limb(-0.5 * up, 0.35, 0.3)
+    if side == LEFT:
+        return Pose(ahead, back, left_leg=leg, lean=-0.18 * up)
+    return Pose(back, ahead, right_leg=leg, lean=-0.18 * up)
 
 
 def _bow(way: float, side: float) -> Pose:
@@ -158,8 +159,8 @@ def _jumping_jack(way: float, side: float) -> Pose:
 
 def _punch(way: float, side: float) -> Pose:
     right, left = max(0.0, math.sin(way)) ** 2, max(0.0, -math.sin(way)) ** 2
-    arms = [Limb(0.55 + 0.95 * out, 0.12, 1.75 * (1 - out)) for out in (right, left)]
-    return Pose(*arms, Limb(0.25, bend=-0.35), Limb(-0.2, bend=-0.3), lean=0.12)
+    first, second = (Limb(0.55 + 0.95 * out, 0.12, 1.75 * (1 - out)) for out in (right, left))
+    return Pose(first, second, Limb(0.25, bend=-0.35), Limb(-0.2, bend=-0.3), lean=0.12)
 
 
 Movement = Callable[[float, float], Pose]

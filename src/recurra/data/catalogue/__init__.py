@@ -7,9 +7,10 @@ from recurra.data.catalogue.speech import SPEECH
 from recurra.data.catalogue.tagged import TAGGED
 from recurra.data.catalogue.texts import TEXTS
 from recurra.data.catalogue.translations import TRANSLATIONS
+from recurra.data.catalogue.video import VIDEO
 
 __all__ = ["SOURCES"]
 
 SOURCES: dict[str, Source] = {
-    source.name: source for source in (*TEXTS, *LABELLED, *TAGGED, *SERIES, *TRANSLATIONS, *SPEECH)
+    source.name: source for source in (*TEXTS, *LABELLED, *TAGGED, *SERIES, *TRANSLATIONS, *SPEECH, *VIDEO)
 }

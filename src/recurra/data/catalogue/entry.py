@@ -48,8 +48,8 @@ class Source:
 
     @property
     def version(self) -> str:
-        """The versions of the packages, each once, fit for the name of a folder."""
-        return "+".join(dict.fromkeys(package.version.replace(":", "-") for package in self.packages))
+        """The versions of the packages, each once, fit for the name of a folder; "drawn" if there is none."""
+        return "+".join(dict.fromkeys(package.version.replace(":", "-") for package in self.packages)) or "drawn"
 
     @property
     def folder(self) -> Path:
