@@ -69,6 +69,11 @@ class Recording:
         """The frame of a step."""
         return self.first + step * self.every
 
+    def strides(self) -> Tensor:
+        """How far agents come in a step ``(S,)``, of those steps in which they move."""
+        lengths = torch.cat([track.points.diff(dim=0).norm(dim=-1) for track in self.tracks])
+        return lengths[lengths > 0]
+
 
 class _Row(NamedTuple):
     frame: int

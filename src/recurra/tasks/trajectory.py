@@ -60,17 +60,21 @@ class TrajectoryPredictor(Estimator):
     def __init__(self, config: TrajectoryConfig | None = None) -> None:
         super().__init__(config)
         self.reader = PathReader(self.config.data)
+        self.stride = 0.0
 
     def data(self) -> Data:
         """Scenes of the three parts; without social pooling each agent is trained on alone."""
         parts = self.reader.parts()
         self.say(*parts.notes)
         train = learned_scenes(self.reader.trained(parts.train), self.config.model.social != "none")
+        if not self.stride:
+            strides = torch.cat([recording.strides() for recording in parts.train])
+            self.stride = float(strides.median()) if len(strides) else 1.0
         held_out = (
             self._measured(recordings, f"the {name} part")
             for name, recordings in (("validation", parts.valid), ("test", parts.test))
         )
-        return Data(training_batches(train, self.config), *held_out)
+        return Data(training_batches(train, self.config, self.stride), *held_out)
 
     def _measured(self, recordings: Sequence[Any], name: str) -> Batches:
         return scene_batches(self.reader.measured(recordings, name), AT_ONCE)
@@ -80,7 +84,7 @@ class TrajectoryPredictor(Estimator):
         return scene_batches(self.reader.scenes(source), AT_ONCE)
 
     def network(self) -> nn.Module:
-        return PathNetwork(self.config.model, self.config.data.future)
+        return PathNetwork(self.config.model, self.config.data.future, self.stride)
 
     def loss(self, network: nn.Module, batch: PathBatch, carry: Any) -> tuple[Tensor, int, Any]:
         """Sum of the distances of all whole agents, and how many they are; nothing is carried."""
@@ -166,11 +170,13 @@ class TrajectoryPredictor(Estimator):
         return [folder / f"{name}.png"]
 
     def learned(self) -> dict[str, Any]:
-        return {"observed": self.config.data.observed, "future": self.config.data.future}
+        return {"stride": self.stride}
 
     def relearn(self, values: dict[str, Any]) -> None:
-        if values != self.learned():
-            raise RunError(f"this network knows other steps, {values}; expected {self.learned()}")
+        stride = values.get("stride")
+        if not isinstance(stride, float) or not stride > 0:
+            raise RunError("the run has no stride, the way of a usual step; was it made by this task?")
+        self.stride = stride
 
 
 def _found(network: nn.Module, batches: Batches) -> Iterator[tuple[PathBatch, Futures]]:

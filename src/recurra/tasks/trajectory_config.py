@@ -56,7 +56,7 @@ class TrajectoryAugment:
 
     mirror: float = key(0.5, "share of scenes that are mirrored")
     size: float = key(0.0, "scenes grow or shrink by a factor e^z, z normal with this standard deviation")
-    noise: float = key(0.0, "standard deviation of what is added to observed positions")
+    noise: float = key(0.0, "most that is added to observed positions, as a standard deviation in strides")
     turn: float = key(0.0, "standard deviation in radians by which an agent errs about its direction")
     shorten: float = key(0.0, "share of agents whose first positions are hidden, as of those who come late")
 
@@ -82,7 +82,7 @@ class TrajectoryNet:
         "none", "whether agents see their neighbours: on a grid (Alahi et al. 2016)"
     )
     cells: int = key(4, "cells along each side of that grid")
-    reach: float = key(4.0, "from an agent to the side of its grid, in the units of the file")
+    reach: float = key(8.0, "from an agent to the side of its grid, in strides")
     end: float = key(0.0, "weight of the last position's error beside the mean of all")
     others: float = key(0.05, "weight of the futures that are not the best, without which some are never learned")
     choice: float = key(0.1, "weight of the nats with which the best future is expected")
@@ -109,7 +109,7 @@ class TrajectoryScore:
 
 @dataclass(frozen=True)
 class TrajectoryConfig:
-    """A predictor of paths: data, network and scores."""
+    """A predictor of paths: data, network and scores. A stride is the median way of a step in training."""
 
     data: TrajectoryData = key(TrajectoryData(), "what to read")
     augment: TrajectoryAugment = key(TrajectoryAugment(), "how training paths are changed")

@@ -85,13 +85,15 @@ def learned_scenes(found: Sequence[Scene], social: bool) -> list[Scene]:
     ]
 
 
-def training_batches(found: Sequence[Scene], config: TrajectoryConfig) -> RowBatches:
+def training_batches(found: Sequence[Scene], config: TrajectoryConfig, stride: float) -> RowBatches:
     """Shuffled batches of scenes, each changed a little in its own way."""
     batches = scene_batches(found, config.data.batch, shuffled=True)
-    return replace(batches, collate=lambda rows, random: augmented(side_by_side(rows), config.augment, random))
+    return replace(
+        batches, collate=lambda rows, random: augmented(side_by_side(rows), config.augment, stride, random)
+    )
 
 
-def augmented(batch: PathBatch, config: TrajectoryAugment, random: torch.Generator) -> PathBatch:
+def augmented(batch: PathBatch, config: TrajectoryAugment, stride: float, random: torch.Generator) -> PathBatch:
     """The batch with each scene mirrored or not, grown or shrunk; with noise, errors and late comers.
 
     The amount of noise is drawn for each agent, evenly from none to ``noise``: some files are traced by hand and
@@ -104,7 +106,7 @@ def augmented(batch: PathBatch, config: TrajectoryAugment, random: torch.Generat
     factor[:, 0] *= torch.where(even(scenes_here) < config.mirror, -1.0, 1.0)
     factor = factor[batch.scene][:, None]
     past, future = batch.past * factor, batch.future * factor
-    past = past + config.noise * even(agents, 1, 1) * normal(*past.shape)
+    past = past + config.noise * stride * even(agents, 1, 1) * normal(*past.shape)
     return batch._replace(past=_late(past, config, random), future=future, error=config.turn * normal(agents))
 
 

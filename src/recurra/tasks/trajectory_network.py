@@ -1,13 +1,14 @@
 """The network that predicts paths: an encoder reads steps, a decoder writes them, several futures side by side.
 
-    u_t   = R (p_t - p_{t-1})                                 steps, seen from the agent: ahead is x
+    u_t   = R (p_t - p_{t-1}) / s                             steps, seen from the agent: ahead is x
     h     = encoder(relu(W u_t), social pooling)              of all observed steps
     m_k   = relu(M [h, code_k])                               future k = 1 .. K
     y_kt  = decoder(m_k, social pooling)                      t = 1 .. Q
-    p_kt  = p_k,t-1 + R' (v + V y_kt)                         v: the last observed step
+    p_kt  = p_k,t-1 + v + s R' V y_kt                         v: the last observed step
     p(k)  = softmax(C h)_k
 
-An untrained network predicts that everybody walks on as before (constant velocity). Nothing depends on where on the
+s is a stride, the median way of a step in training: the network knows neither metres nor pixels. Untrained, it
+predicts that everybody walks on as before (constant velocity). Nothing depends on where on the
 street an agent is and which way it goes. With social pooling (Alahi et al. 2016) all agents of a scene go step by
 step side by side; future k of one meets future k of the others.
 """
@@ -74,16 +75,19 @@ class View(NamedTuple):
 
 
 class PathNetwork(nn.Module):
-    """The equations above; ``future`` is Q.
+    """The equations above; ``future`` is Q, ``stride`` is s in the units of positions.
 
     Called with a `PathBatch` it gives what training makes small, as a sum over the whole agents, and their number:
 
-        d_k  = mean over t of |p_kt - p_t| + end |p_kQ - p_Q|       k* = the k with the least d_k
+        d_k  = mean over t of |p_kt - p_t| / s + end |p_kQ - p_Q| / s   k* = the k with the least d_k
         loss = d_k* + others (mean over k of d_k) - choice log p(k*)
     """
 
-    def __init__(self, config: TrajectoryNet, future: int) -> None:
+    stride: Tensor
+
+    def __init__(self, config: TrajectoryNet, future: int, stride: float = 1.0) -> None:
         super().__init__()
+        self.register_buffer("stride", torch.tensor(stride))
         self.config, self.future = config, future
         social = config.embedding if config.social == "grid" else 0
         self.embed = nn.Linear(2, config.embedding)
@@ -100,7 +104,7 @@ class PathNetwork(nn.Module):
     def forward(self, batch: PathBatch) -> tuple[Tensor, int]:
         config, whole = self.config, batch.whole
         found = self.futures(batch.past, batch.scene, batch.error)
-        off = distances(found.paths[whole], batch.future[whole])
+        off = distances(found.paths[whole], batch.future[whole]) / self.stride
         cost = off.mean(-1) + config.end * off[..., -1]
         least, best = cost.min(1)
         total = least.sum()
@@ -114,6 +118,7 @@ class PathNetwork(nn.Module):
 
         error  (A,) radians by which an agent errs about its direction
         """
+        past = past / self.stride
         view = View.of(past, error)
         pairs = neighbours(scene) if self.seen is not None else None
         steps = past[:, 1:] - past[:, :-1]
@@ -122,7 +127,7 @@ class PathNetwork(nn.Module):
         h = self._encode(past, view, steps, there, pairs)
         middle = torch.relu(self.middle(self._with_codes(h)))
         u = self._decode(middle, steps[:, -1], view, pairs)
-        return Futures(view.origin[:, None, None] + u.cumsum(2), self.choice(h))
+        return Futures((view.origin[:, None, None] + u.cumsum(2)) * self.stride, self.choice(h))
 
     def _encode(self, past: Tensor, view: View, steps: Tensor, there: Tensor, pairs: Neighbours | None) -> Tensor:
         """h (A, H) of the observed steps ``(A, P - 1, 2)`` that are there."""

@@ -117,7 +117,7 @@ def draw_errors(found: Sequence[tuple[PathBatch, Futures]], path: str | Path) ->
     axes = figure.subplots()
     for name, parts in lines.items():
         mean = torch.cat(parts).mean(0).tolist()
-        style = {"linestyle": "--"} if name in RULES else {"marker": "."}
+        style: dict[str, Any] = {"linestyle": "--"} if name in RULES else {"marker": "."}
         axes.plot(range(1, len(mean) + 1), mean, label=name, **style)
     axes.set_xlabel("steps ahead")
     axes.set_ylabel("mean distance from what came, in the units of the file")
