@@ -152,6 +152,7 @@ class TrajectoryPredictor(Estimator):
             self._network().futures(past, torch.arange(data.batch))
         return "\n".join(dict.fromkeys(map(str, log)))
 
+    @torch.no_grad()
     def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
         """The error of each step beside that of the rules, and the scenes in which most people walk."""
         found = list(_found(self.ready(), batches))

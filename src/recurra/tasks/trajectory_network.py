@@ -62,7 +62,9 @@ class View(NamedTuple):
         origin = past[:, -1]
         way = origin - past[torch.arange(len(past), device=past.device), first]
         angle = torch.atan2(way[:, 1], way[:, 0]) + (0 if error is None else error)
-        cosine, sine = angle.cos(), angle.sin()
+        # Who has just come looks nowhere: turned by nothing, every step of his is 0, and he is expected to stay.
+        known = (here.sum(1) > 1).to(angle)
+        cosine, sine = known * angle.cos(), known * angle.sin()
         return cls(origin, torch.stack([cosine, sine, -sine, cosine], -1).view(-1, 2, 2))
 
     def inward(self, steps: Tensor) -> Tensor:
