@@ -175,7 +175,7 @@ def test_pictures_of_scenes_and_errors_are_drawn(trained: TrajectoryPredictor, t
     drawn += trained.draw_answer("0,0 1,0 2,0.5", tmp_path, "answer")
     assert [path.name for path in drawn] == ["errors.png", "scene_1.png", "answer.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
-    assert "lstm" in trained.explain()
+    assert "step by step" in trained.explain()
 
 
 def test_a_file_is_answered_for_those_who_are_there_at_its_end(

@@ -150,7 +150,8 @@ class TrajectoryPredictor(Estimator):
         past = torch.zeros(data.batch, data.observed, 2)
         with dispatch.record() as log, torch.no_grad():
             self._network().futures(past, torch.arange(data.batch))
-        return "\n".join(dict.fromkeys(map(str, log)))
+        step_by_step = "agents see each other: the equations step by step, in plain PyTorch"
+        return "\n".join(dict.fromkeys(map(str, log))) or step_by_step
 
     @torch.no_grad()
     def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
