@@ -2,7 +2,8 @@
 
 An encoder reads the observed steps, a decoder writes those to come; agents may see each other (Social-LSTM, Alahi
 et al. 2016). With several futures only the best of them learns from what came (multiple choice learning,
-Guzman-Rivera et al. 2012), so each becomes a way that people take, and another head learns how often.
+Guzman-Rivera et al. 2012), so each becomes a way that people take, and another head learns how often. The first
+one also learns from everybody else: it is the path to expect.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recurra.data.scenes import PathBatch, scene_batches
+from recurra.data.sources import SOURCES, place_of
 from recurra.errors import RunError
 from recurra.kernels import dispatch
 from recurra.run.estimator import Estimator
@@ -25,7 +27,7 @@ from recurra.tasks.trajectory_config import (
     TrajectoryNet,
     TrajectoryScore,
 )
-from recurra.tasks.trajectory_data import PathReader, learned_scenes, training_batches
+from recurra.tasks.trajectory_data import PathReader, film_of, learned_scenes, training_batches
 from recurra.tasks.trajectory_network import Futures, PathNetwork
 from recurra.tasks.trajectory_pictures import Drawn, draw_errors, draw_scene
 from recurra.tasks.trajectory_scores import scores, summary
@@ -48,7 +50,7 @@ class TrajectoryPredictor(Estimator):
 
     >>> model = TrajectoryPredictor(TrajectoryConfig(TrajectoryData(path="street.avi")))         # doctest: +SKIP
     >>> model.fit("runs/street")                                                                 # doctest: +SKIP
-    >>> model.predict("1.0,2.0 1.4,2.1 1.8,2.1")["agents"]["1"][0]["path"]                       # doctest: +SKIP
+    >>> model.predict("1.0,2.0 1.4,2.1 1.8,2.1")["agents"]["1"]["expected"]                       # doctest: +SKIP
     """
 
     name = "trajectory"
@@ -101,7 +103,7 @@ class TrajectoryPredictor(Estimator):
         return {
             "min_ade": f"mean distance of the best of {futures} futures, over all steps",
             "min_fde": f"distance of the last step, of the best of {futures} futures",
-            "ade": "mean distance of the likeliest future, over all steps",
+            "ade": "mean distance of the expected path, over all steps",
             "fde": "distance of the last step",
             "miss_rate": f"share of agents with every future more than {score.miss:g} off at the last step",
             "collision_rate": f"share of agents whose path comes nearer than {score.collision:g} to another's",
@@ -121,7 +123,7 @@ class TrajectoryPredictor(Estimator):
         raw  positions by agent, ``{"ann": [(3.1, 4.0), (3.5, 4.1)], ...}``, the last ones at the same moment; those
              of one agent as text, ``"3.1,4.0 3.5,4.1"``; or a file of tracks or a film, of which the end is taken
 
-            {"agents": {"ann": [{"probability": 0.4, "path": [[x, y], ...]}, ...]}, "shown"}
+            {"agents": {"ann": {"expected": [[x, y], ...], "futures": [{"probability": 0.4, "path"}, ...]}}, "shown"}
 
         Futures are in the order of their probability. Raises DataError for what is no position.
         """
@@ -159,9 +161,11 @@ class TrajectoryPredictor(Estimator):
         found = list(_found(self.ready(), batches))
         draw_errors(found, folder / "errors.png")
         drawn = [folder / "errors.png"]
+        place = Path(self.config.data.path)
+        film = film_of(place_of(str(place))) if place.exists() or str(place) in SOURCES else None
         for number, scene in enumerate(_busiest(found, 4), 1):
             drawn.append(folder / f"scene_{number}.png")
-            draw_scene(scene, drawn[-1])
+            draw_scene(scene._replace(film=film), drawn[-1])
         return drawn
 
     def draw_answer(self, raw: Any, folder: Path, name: str) -> list[Path]:

@@ -91,14 +91,15 @@ def _last(recording: Recording, observed: int, film: Path | None) -> Question:
 def answer(agents: tuple[str, ...], found: Futures) -> dict[str, Any]:
     """Futures as plain values, the likeliest first.
 
-    {"agents": {"1": [{"probability": 0.4, "path": [[x, y], ...]}, ...]}, "shown"}
+    {"agents": {"1": {"expected": [[x, y], ...], "futures": [{"probability": 0.4, "path": ...}, ...]}}, "shown"}
     """
     chances = found.logits.softmax(-1)
-    told: dict[str, list[dict[str, Any]]] = {}
+    told: dict[str, dict[str, Any]] = {}
     lines = []
     for row, agent in enumerate(agents):
         order = chances[row].argsort(descending=True, stable=True).tolist()
-        told[agent] = [{"probability": float(chances[row, k]), "path": found.paths[row, k].tolist()} for k in order]
-        path = " ".join(f"{x:.2f},{y:.2f}" for x, y in told[agent][0]["path"])
+        futures = [{"probability": float(chances[row, k]), "path": found.paths[row, k].tolist()} for k in order]
+        told[agent] = {"expected": found.expected[row].tolist(), "futures": futures}
+        path = " ".join(f"{x:.2f},{y:.2f}" for x, y in told[agent]["expected"])
         lines.append(f"{agent}: {path}" if len(agents) > 1 else path)
     return {"agents": told, "shown": "\t".join(lines)}

@@ -84,13 +84,16 @@ class TrajectoryNet:
     cells: int = key(4, "cells along each side of that grid")
     reach: float = key(8.0, "from an agent to the side of its grid, in strides")
     end: float = key(0.0, "weight of the last position's error beside the mean of all")
+    expected: float = key(
+        1.0, "weight of the first future's error beside that of the best: it learns from everybody"
+    )
     others: float = key(0.05, "weight of the futures that are not the best, without which some are never learned")
     choice: float = key(0.1, "weight of the nats with which the best future is expected")
 
     def __post_init__(self) -> None:
         check_layer(self.layer)
         check_least("model", self, 1, "embedding", "hidden", "depth", "futures", "code", "cells")
-        check_least("model", self, 0, "end", "others", "choice")
+        check_least("model", self, 0, "end", "expected", "others", "choice")
         check_shares("model", self, "dropout")
         if not self.reach > 0:
             raise ConfigError(f"model.reach: expected a positive distance, got {self.reach}")
@@ -101,7 +104,7 @@ class TrajectoryScore:
     """What counts as a miss and a collision; the table [score] of a recipe."""
 
     miss: float = key(2.0, "a future misses if its last position is farther off than this")
-    collision: float = key(0.1, "two agents collide if their likeliest paths are nearer than this at one step")
+    collision: float = key(0.1, "two agents collide if their expected paths are nearer than this at one step")
 
     def __post_init__(self) -> None:
         check_least("score", self, 0, "miss", "collision")

@@ -40,9 +40,9 @@ class Futures(NamedTuple):
     logits: Tensor
 
     @property
-    def likeliest(self) -> Tensor:
-        """``(A, Q, 2)``, the path with the highest probability of each agent."""
-        return self.paths[torch.arange(len(self.paths)), self.logits.argmax(-1)]
+    def expected(self) -> Tensor:
+        """``(A, Q, 2)``, the one path to name if only one may be named: the first, which learns from everybody."""
+        return self.paths[:, 0]
 
 
 class View(NamedTuple):
@@ -82,7 +82,7 @@ class PathNetwork(nn.Module):
     Called with a `PathBatch` it gives what training makes small, as a sum over the whole agents, and their number:
 
         d_k  = mean over t of |p_kt - p_t| / s + end |p_kQ - p_Q| / s   k* = the k with the least d_k
-        loss = d_k* + others (mean over k of d_k) - choice log p(k*)
+        loss = d_k* + expected d_1 + others (mean over k of d_k) - choice log p(k*)
     """
 
     stride: Tensor
@@ -111,7 +111,7 @@ class PathNetwork(nn.Module):
         least, best = cost.min(1)
         total = least.sum()
         if config.futures > 1:
-            total = total + config.others * cost.mean(1).sum()
+            total = total + config.expected * cost[:, 0].sum() + config.others * cost.mean(1).sum()
             total = total + config.choice * cross_entropy(found.logits[whole], best, reduction="sum")
         return total, int(whole.sum())
 

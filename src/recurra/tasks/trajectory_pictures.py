@@ -35,21 +35,25 @@ class Drawn(NamedTuple):
 
 
 def draw_scene(scene: Drawn, path: str | Path) -> None:
-    """Draw paths as a PNG: walked, likely, less likely (fainter), and what came, dashed."""
+    """Draw paths as a PNG: walked, expected, possible (the fainter, the less likely), and what came, dashed."""
     low, high = _bounds(scene)
-    figure = Figure(figsize=_size(high - low), dpi=110, layout="constrained")
+    street = None if scene.film is None else background(scene.film).permute(1, 2, 0).numpy()
+    extent = high - low if street is None else torch.tensor(street.shape[1::-1])
+    figure = Figure(figsize=_size(extent), dpi=110, layout="constrained")
     axes = figure.subplots()
-    if scene.film is not None:
-        axes.imshow(background(scene.film).permute(1, 2, 0).numpy(), alpha=0.75)
+    if street is not None:
+        axes.imshow(street, alpha=0.75)
     for number in range(len(scene.past)):
         _draw_agent(axes, scene, number)
     _named(axes, scene)
     axes.set_aspect("equal")
-    if scene.film is None:
+    if street is None:
         axes.set_xlim(float(low[0]), float(high[0]))
         axes.set_ylim(float(low[1]), float(high[1]))
         axes.grid(alpha=0.25)
-    else:
+    else:  # futures may lead out of the picture
+        axes.set_xlim(-0.5, street.shape[1] - 0.5)
+        axes.set_ylim(street.shape[0] - 0.5, -0.5)
         axes.axis("off")
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     files.write(Path(path), lambda temporary: figure.savefig(temporary, format="png"))
@@ -76,12 +80,11 @@ def _draw_agent(axes: Any, scene: Drawn, number: int) -> None:
     past = scene.past[number]
     past = past[~past.isnan().any(-1)]
     chances = scene.futures.logits[number].softmax(-1)
-    order = chances.argsort().tolist()
     strongest = float(chances.max())
-    for k in order:
+    for k in reversed(range(len(chances))):
         path = torch.cat([past[-1:], scene.futures.paths[number, k]])
-        strength = 0.15 + 0.75 * float(chances[k]) / strongest
-        axes.plot(*path.T.tolist(), color=colour, linewidth=1.4, alpha=strength, solid_capstyle="round")
+        strength = 0.1 + 0.5 * float(chances[k]) / strongest if k else 0.95
+        axes.plot(*path.T.tolist(), color=colour, linewidth=1.2 if k else 2.0, alpha=strength)
         axes.plot(*path[-1].tolist(), "o", color=colour, markersize=2.5, alpha=strength)
     axes.plot(*past.T.tolist(), color="black" if scene.film is None else "white", linewidth=3.2, zorder=3)
     axes.plot(*past.T.tolist(), color=colour, linewidth=1.8, zorder=4)
@@ -94,9 +97,9 @@ def _draw_agent(axes: Any, scene: Drawn, number: int) -> None:
 def _named(axes: Any, scene: Drawn) -> None:
     """What the lines are, once for all agents."""
     axes.plot([], [], color="0.4", linewidth=2.4, label="walked")
-    axes.plot([], [], color="0.4", linewidth=1.4, alpha=0.9, label="likeliest future")
+    axes.plot([], [], color="0.4", linewidth=2.0, alpha=0.95, label="expected")
     if scene.futures.paths.shape[1] > 1:
-        axes.plot([], [], color="0.4", linewidth=1.4, alpha=0.3, label="less likely futures")
+        axes.plot([], [], color="0.4", linewidth=1.2, alpha=0.3, label="other futures, the fainter the less likely")
     if scene.future is not None:
         axes.plot([], [], color="black", linewidth=1.1, linestyle=(0, (2, 1.5)), label="what came")
 
@@ -107,7 +110,7 @@ def draw_errors(found: Sequence[tuple[PathBatch, Futures]], path: str | Path) ->
     for batch, futures in found:
         future, past, whole = batch.future[batch.whole], batch.past[batch.whole], batch.whole
         off = (futures.paths[whole] - future[:, None]).norm(dim=-1)
-        lines.setdefault("likeliest future", []).append((futures.likeliest[whole] - future).norm(dim=-1))
+        lines.setdefault("expected path", []).append((futures.expected[whole] - future).norm(dim=-1))
         if off.shape[1] > 1:
             best = off[torch.arange(len(off)), off.mean(-1).argmin(1)]
             lines.setdefault(f"best of {off.shape[1]} futures", []).append(best)

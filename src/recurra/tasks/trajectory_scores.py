@@ -1,6 +1,6 @@
 """How far predicted paths are from those that were gone, beside two rules that learn nothing.
 
-ADE   mean distance over all steps              FDE   distance of the last step, of the likeliest future
+ADE   mean distance over all steps              FDE   distance of the last step, of the expected path
 min   the least over all futures, for ADE and FDE each for itself (Gupta et al. 2018)
 miss  share of agents whose nearest last position is farther off than ``score.miss``
 
@@ -52,15 +52,15 @@ def scores(found: Futures, batch: PathBatch, score: TrajectoryScore) -> Scores:
     """The sums of one batch: `found` for all its agents, measured on those who are whole."""
     whole, steps = batch.whole, batch.future.shape[1]
     future = batch.future[whole]
-    likeliest = found.likeliest
-    sums = _off("", likeliest[whole], future)
+    expected = found.expected
+    sums = _off("", expected[whole], future)
     if found.paths.shape[1] > 1:
         off = (found.paths[whole] - future[:, None]).norm(dim=-1)
         sums["min_ade"] = float(off.mean(-1).min(1).values.double().sum())
         sums["min_fde"] = float(off[..., -1].min(1).values.double().sum())
     last = (found.paths[whole, :, -1] - future[:, None, -1]).norm(dim=-1).min(1).values
     sums["miss_rate"] = float((last > score.miss).sum())
-    sums["collision_rate"] = float(_collided(likeliest, batch.scene, score.collision)[whole].sum())
+    sums["collision_rate"] = float(_collided(expected, batch.scene, score.collision)[whole].sum())
     sums |= _off("constant_velocity_", constant_velocity(batch.past[whole], steps), future)
     sums |= _off("linear_", linear_fit(batch.past[whole], steps), future)
     return Scores(sums, int(whole.sum()))
