@@ -123,7 +123,7 @@ class TrajectoryPredictor(Estimator):
         raw  positions by agent, ``{"ann": [(3.1, 4.0), (3.5, 4.1)], ...}``, the last ones at the same moment; those
              of one agent as text, ``"3.1,4.0 3.5,4.1"``; or a file of tracks or a film, of which the end is taken
 
-            {"agents": {"ann": {"expected": [[x, y], ...], "futures": [{"probability": 0.4, "path"}, ...]}}, "shown"}
+            {"agents": {"ann": {"expected": [[x, y], ...], "futures": [{"probability", "path"}, ...]}}, "shown"}
 
         Futures are in the order of their probability. Raises DataError for what is no position.
         """

@@ -96,7 +96,7 @@ def _draw_agent(axes: Any, scene: Drawn, number: int) -> None:
 
 def _named(axes: Any, scene: Drawn) -> None:
     """What the lines are, once for all agents."""
-    axes.plot([], [], color="0.4", linewidth=2.4, label="walked")
+    axes.plot([], [], color="0.4", linewidth=2.4, label="walked, outlined")
     axes.plot([], [], color="0.4", linewidth=2.0, alpha=0.95, label="expected")
     if scene.futures.paths.shape[1] > 1:
         axes.plot([], [], color="0.4", linewidth=1.2, alpha=0.3, label="other futures, the fainter the less likely")
@@ -123,7 +123,7 @@ def draw_errors(found: Sequence[tuple[PathBatch, Futures]], path: str | Path) ->
         style: dict[str, Any] = {"linestyle": "--"} if name in RULES else {"marker": "."}
         axes.plot(range(1, len(mean) + 1), mean, label=name, **style)
     axes.set_xlabel("steps ahead")
-    axes.set_ylabel("mean distance from what came, in the units of the file")
+    axes.set_ylabel("mean distance, in the units of the file")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
