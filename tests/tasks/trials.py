@@ -384,7 +384,7 @@ TRIALS: dict[str, Trial] = {
     ),
     "trajectory": Trial(
         trajectory,
-        Fit(steps=150, learning_rate=0.02, warmup=5, evaluate_every=50),
+        Fit(steps=100, learning_rate=0.03, warmup=5, evaluate_every=50),
         [
             {"ann": walks(0.5, 3)[:4], "ben": walks(0.7, 3)[:4], "cleo": [(14.0, -8.0), (14.5, -8.0)]},
             {"ann": [(1.0, 2.0)]},
