@@ -10,7 +10,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing recurra and its dependencies into .venv (about a minute the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[text,music,speech,video,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[text,music,forecast,speech,video,dev]'
 	@touch $(STAMP)
 
 demo: setup
@@ -35,7 +35,7 @@ $(PEERS): $(STAMP)
 	@echo "Installing the libraries to compare with ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--only-binary jax,jaxlib,kaldi-native-fbank,minGRU-pytorch,onnx,onnxruntime,pytorch-crf,scikit-learn,torchrecurrent \
-		--editable '.[text,music,speech,video,dev,bench]'
+		--editable '.[text,music,forecast,speech,video,dev,bench]'
 	@touch $(PEERS)
 
 clean:

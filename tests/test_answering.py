@@ -16,8 +16,19 @@ from recurra.errors import DataError
 class Lengths:
     """Answers with the length of a line; cannot answer what holds an x."""
 
+    title = ""
+
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+
+    def heading(self) -> str:
+        return self.title
+
+    def shown(self, answer: Any) -> Any:
+        return answer
+
+    def questions(self, source: str) -> list[str]:
+        return Path(source).read_text("utf-8").split()
 
     def predict(self, raw: str) -> dict[str, Any]:
         return self.predict_many([raw])[0]
@@ -84,3 +95,12 @@ def test_nobody_waits_for_a_full_batch() -> None:
         assert next(lines) == ["two", "three"]
     many = io.BufferedReader(io.BytesIO(b"a\n" * 2500))
     assert [len(found) for found in answering.waiting(many)] == [1000, 1000, 500]
+
+
+def test_a_file_is_answered_as_lines_are(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "questions").write_text("ab c", encoding="utf-8")
+    monkeypatch.setattr(Lengths, "title", "stars")
+    code, out, _, task = call(b"", "--data", str(tmp_path / "questions"))
+    assert (code, out, task.asked) == (0, ["stars", "**", "*"], [["ab", "c"]])
+    code, out, _, _ = call(b"", "--data", str(tmp_path / "questions"), "--json")
+    assert out == ['{"text": "ab", "length": 2}', '{"text": "c", "length": 1}']

@@ -17,8 +17,10 @@ from benchmarks.results import Row, Section, Table, Value, geometric_mean, least
 from benchmarks.sections import (
     SECTIONS,
     compiling,
+    convolutional,
     custom,
     features,
+    forecasting,
     inference,
     memory,
     scans,
@@ -227,6 +229,28 @@ def test_rows_of_tagging(trains: bool) -> None:
     for kind in tagging.NETWORKS:
         row = tagging._network(kind, trains, QUICK, SILENT)
         assert {"plain, padded / recurra", "plain, packed / recurra"} <= set(row.values), row.note
+
+
+def test_rows_of_forecasting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(forecasting.PYTHON, raising=False)
+    found = forecasting.run(QUICK, SILENT)
+    check(found, 1)
+    assert found.about.endswith(forecasting.ABSENT)
+    work = forecasting._small(forecasting.WORKS[0])
+    series = forecasting.waves(work.series, work.steps + work.horizon, 0)
+    theirs = forecasting.Found(1e9, 1e9, 0.1)
+    monkeypatch.setattr(forecasting, "_child", lambda *_: theirs)
+    training, prediction = forecasting._rows(work, "python", 2)
+    assert training.name == "NeuralForecast DeepAR"
+    assert {"recurra s", "theirs s", "theirs / recurra"} == set(training.values) == set(prediction.values)
+    assert "theirs 0.100" in training.note
+    assert forecasting.train(work, series).error < 2
+def test_rows_of_layers_over_maps() -> None:
+    row = convolutional._row((3, 2, 5, 3, 4), QUICK, SILENT)
+    assert "loop / recurra" in row.values, row.note
+    row = convolutional._kind("conv_gru", (3, 2, 5, 3, 4), QUICK, SILENT)
+    assert "definition / recurra" in row.values
+    assert not row.note
 
 
 def test_rows_of_the_transducer() -> None:

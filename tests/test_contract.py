@@ -17,11 +17,14 @@ from recurra import (
     SRU,
     Bidirectional,
     CausalConvolution,
+    ConvLSTM,
     Dropout,
     Gated,
+    LayerNormConvGRU,
     LayerNormLSTM,
     MinGRU,
     PeepholeLSTM,
+    PredRNN,
     Readout,
     Recurrent,
     RecurrentDropout,
@@ -98,6 +101,13 @@ CELLS: dict[str, Callable[[], Recurrent]] = {
     "gru learned": lambda: GRU(3, 5, initial="learned"),
 }
 
+# Small maps, for the examination takes hundreds of frames; normalised ones not so small that they are all the same.
+MAPS: dict[str, Callable[[], Recurrent]] = {
+    "conv_lstm": lambda: ConvLSTM(1, 2, 3, (2, 1)),
+    "layer_norm_conv_gru": lambda: LayerNormConvGRU(1, 2, 3, (3, 2)),
+    "predrnn": lambda: PredRNN(1, 2, 3, (2, 1), layers=2),
+}
+
 COMPOSITIONS: dict[str, Callable[[], Recurrent]] = {
     "a user's cell": lambda: MinimalGatedUnit(3, 5),
     "a user's stepwise layer": lambda: Memory(3),
@@ -149,6 +159,12 @@ COMPOSITIONS: dict[str, Callable[[], Recurrent]] = {
 @pytest.mark.parametrize("name", CELLS)
 def test_cell_keeps_every_law(name: str) -> None:
     report = check_layer(CELLS[name])
+    assert set(report.kept) == set(LAWS) - {"refused step"}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_layer_over_maps_keeps_every_law(name: str) -> None:
+    report = check_layer(MAPS[name])
     assert set(report.kept) == set(LAWS) - {"refused step"}
 
 

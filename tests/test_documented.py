@@ -36,6 +36,14 @@ def test_cells_state_equation_and_paper(layer: str) -> None:
     assert any(year in text for year in map(str, range(1980, 2030))), "the paper's year"
 
 
+@pytest.mark.parametrize("layer", sorted(recurra.CONVOLUTIONAL))
+def test_layers_over_maps_state_equation_and_paper(layer: str) -> None:
+    text = recurra.CONVOLUTIONAL[layer].__doc__ or ""
+    assert "h' = " in text, "the equation"
+    assert "(B, T" in text, "the shapes"
+    assert any(year in text for year in map(str, range(2010, 2030))), "the paper's year"
+
+
 def test_every_public_layer_states_shapes_or_equation() -> None:
     for name in recurra.__all__:
         thing = getattr(recurra, name)

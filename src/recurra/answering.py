@@ -25,19 +25,33 @@ def predict(
     run: Run,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one value a line.")] = False,
     pictures: Annotated[Path | None, typer.Option(help="Draw each answer into this folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="Answer what this file asks, of tasks that read files.")] = None,
 ) -> None:
     """Answer each line of standard input with a line of standard output; empty lines stay empty."""
     task = load(run)
     if pictures is not None:
         make_folder(pictures)
+    if task.heading() and not as_json:
+        print(task.heading(), flush=True)
+    for number, (raw, answer) in enumerate(_of_lines(task) if data is None else _of_file(task, data), 1):
+        print(_json(answer) if as_json else _plain(task.shown(answer)), flush=True)
+        if pictures is not None and answer is not None:
+            for path in task.draw_answer(raw, pictures, f"{number:05d}"):
+                print(path, file=sys.stderr)
+
+
+def _of_file(task: Estimator, source: str) -> Iterator[tuple[Any, Any]]:
+    """What a file asks, with the answers."""
+    raws = task.questions(source)
+    return zip(raws, task.predict_many(raws), strict=True)
+
+
+def _of_lines(task: Estimator) -> Iterator[tuple[str, Any]]:
+    """The lines of standard input with their answers."""
     number = 0
     for lines in waiting(sys.stdin.buffer):
-        for line, answer in zip(lines, _answers(task, lines, number), strict=True):
-            number += 1
-            print(_json(answer) if as_json else _plain(answer), flush=True)
-            if pictures is not None and answer is not None:
-                for path in task.draw_answer(line, pictures, f"{number:05d}"):
-                    print(path, file=sys.stderr)
+        yield from zip(lines, _answers(task, lines, number), strict=True)
+        number += len(lines)
 
 
 def waiting(source: BinaryIO) -> Iterator[list[str]]:

@@ -24,7 +24,7 @@ from recurra import (
     reasons,
     recipe,
 )
-from recurra.data import sources
+from recurra.data import drawn, sources
 from recurra.errors import ConfigError, DataWarning, PerformanceWarning, RecurraError
 from recurra.heads.search import Sampling
 from recurra.run.fit import Position
@@ -134,8 +134,7 @@ def evaluate(
     if as_json:
         print(json.dumps(measured))
     else:
-        for name, value in measured.items():
-            print(f"{name:<20} {value:.4f}  {task.signatures().get(name, '')}".rstrip())
+        print("\n".join(task.lines(measured)))
     if pictures is not None:
         answering.make_folder(pictures)
         for path in task.draw_measured(task.held_out(part, data), pictures):
@@ -205,6 +204,16 @@ def data_list(as_json: Json = False) -> None:
 def data_get(name: Annotated[str, typer.Argument(help="Its name in the list.")]) -> None:
     """Fetch a data set, check it and unpack it to the cache folder."""
     print(sources.get(name))
+
+
+@data_app.command("draw")
+def data_draw(
+    name: Annotated[str, typer.Argument(help=f"What to draw: {', '.join(drawn.DRAWN)}.")],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    seed: Annotated[int, typer.Option(help="Another seed, another data set.", min=0, max=2**31)] = 0,
+) -> None:
+    """Draw a data set that is made by this program, with a seed of your own."""
+    print(drawn.draw(name, out, seed))
 
 
 @app.command("doctor")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from torch import Tensor, nn
 
-from recurra import probing, runs, tree
+from recurra import probing, reaching, runs, tree
 from recurra.config import suggest
 from recurra.diagnose.advice import advise
 from recurra.diagnose.gradient_pictures import draw
@@ -128,3 +128,4 @@ def _say(found: dict[str, Gradients], as_json: bool) -> None:
 
 
 app.command()(probing.memory)
+app.command()(reaching.history)

@@ -2,7 +2,10 @@
 
 import pytest
 
+from recurra.data.joints import read_joint_parts
+from recurra.data.series import read_series
 from recurra.data.sources import SOURCES, get, path
+from recurra.data.video import describe
 from recurra.errors import DataError
 
 SHAKESPEARE = {"characters": 4_998_195, "lines": 188_944, "kinds": 78}
@@ -173,6 +176,21 @@ COUNTS = {
         "train.ts": (43_897, 163),
         "test.ts": (44_288, 163),
     },
+    "beijing-weather": {
+        "series.csv": (2_388_266, 43_825),
+    },
+    "melbourne-temperature": {
+        "series.csv": (170_112, 7_301),
+    },
+    "new-york-weather": {
+        "series.csv": (2_049_475, 26_116),
+    },
+    "stocks": {
+        "series.csv": (5_166_144, 166_261),
+    },
+    "sp500": {
+        "series.csv": (465_655, 5_032),
+    },
     "tatoeba-en-es": {
         "train.en": (3_623_405, 112_662),
         "valid.en": (456_154, 14_245),
@@ -211,3 +229,21 @@ def test_the_other_sets_where_they_are(name):
     files = [file for file in folder.iterdir() if file.name != "source.json"]
     texts = {file.name: file.read_bytes().decode("utf-8") for file in files}
     assert {file: (len(text), text.count("\n")) for file, text in texts.items()} == COUNTS[name]
+
+
+def test_the_films_and_tracks_where_they_are():
+    try:
+        folders = {name: path(name) for name in ("street", "video-clips", "street-tracks", "exercises", "figures")}
+    except DataError as error:
+        pytest.skip(str(error))
+    pytest.importorskip("av")
+    assert describe(folders["street"] / "street.avi")[:5] == (795, 79.5, 10, 576, 768)
+    frames = {file.stem: describe(file).frames for file in folders["video-clips"].glob("*.mp4")}
+    assert frames == {"bikes": 250, "bigbuckbunny": 132, "carphone": 120}
+    lines = {file.name: file.read_text("utf-8").count("\n") for file in folders["street-tracks"].glob("*.txt")}
+    assert lines == {"campus.txt": 359, "stadtmitte.txt": 1156}
+    recordings, note = read_series(folders["exercises"] / "test.ts")
+    assert len(recordings) == 28
+    assert note.endswith("with 6 channels")
+    parts = read_joint_parts(folders["figures"], "", "", (0.8, 0.1, 0.1), 0)
+    assert [len(part) for part in (parts.train, parts.valid, parts.test)] == [600, 100, 200]

@@ -17,6 +17,7 @@ from recurra.data.series import parse_series
 from recurra.errors import DataError
 from recurra.run.fit import Fit
 from recurra.tasks import (
+    Forecast,
     LanguageModel,
     MusicModel,
     SequenceClassifier,
@@ -28,6 +29,14 @@ from recurra.tasks import (
 )
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
 from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
+from recurra.tasks.forecast_config import (
+    ForecastConfig,
+    ForecastData,
+    ForecastIntervals,
+    ForecastMeasure,
+    ForecastOutput,
+)
+from recurra.tasks.forecast_net import ForecastNet
 from recurra.tasks.keywords import AlarmConfig, KeywordConfig, KeywordData, KeywordNet, KeywordSpotter
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
@@ -292,15 +301,56 @@ def trajectory(folder: Path) -> TrajectoryPredictor:
 def walked_by_stream(task: TrajectoryPredictor, raw: dict[str, Any]) -> dict[str, Any]:
     """The answer of `predict`, from a stream to which people come one after another."""
     steps = max(len(points) for points in raw.values())
+    stream, answer = task.stream(), {}
     for step in range(steps):
         here = {agent: points for agent, points in raw.items() if len(points) >= steps - step}
-        if step == 0:
-            stream = task.stream()
         answer = stream.push({agent: points[step - steps] for agent, points in here.items()})
-    return {"agents": {agent: answer["agents"][agent] for agent in raw}, "shown": task.predict(raw)["shown"]}
+    return answer
+
+
+def forecast(folder: Path) -> Forecast:
+    """Four saws of different heights, all of six steps."""
+    rows = [f"{name},{t},{height * (t % 6) + 1}" for height, name in enumerate("abcd", 1) for t in range(60)]
+    (folder / "saws.csv").write_text("unique_id,ds,y\n" + "\n".join(rows), encoding="utf-8")
+    data = ForecastData(path=str(folder / "saws.csv"), split=(0.5, 0.25, 0.25), batch=20)
+    net = ForecastNet(hidden=24, embedding=4, decoder=16, context=4, forks=6, dropout=0.0)
+    measure = ForecastMeasure(baselines=("naive", "drift"))
+    return Forecast(ForecastConfig(3, 12, data, net, ForecastOutput(), ForecastIntervals((50, 80)), measure))
+
+
+def days(*stamps: str) -> dict[str, Any]:
+    return {"ds": list(stamps), "y": [1.0] * len(stamps)}
+
+
+def saws(folder: Path) -> list[dict[str, Any]]:
+    raws = [{"unique_id": "a", "ds": list(range(9)), "y": [float(t % 6 + 1) for t in range(9)]}]
+    raws += [{"unique_id": "d", "ds": [40, 41, 43], "y": [17.0, 21.0, 5.0]}]
+    return [*raws, {"unique_id": "b", "ds": [7, 8], "y": [3.0, 5.0]}]
+
+
+def moved_by_stream(task: Forecast, raw: dict[str, Any]) -> dict[str, Any]:
+    """The answer of `predict`, from a stream that begins with the first row and is pushed the others."""
+    stream = task.stream({name: column if name == "unique_id" else column[:1] for name, column in raw.items()})
+    known = dict(zip(raw["ds"], raw["y"], strict=True))
+    for stamp in range(raw["ds"][0] + 1, raw["ds"][-1] + 1):
+        stream.push(known.get(stamp, math.nan))
+    return task.told(stream.coming())[0]
 
 
 TRIALS: dict[str, Trial] = {
+    "forecast": Trial(
+        forecast,
+        Fit(steps=80, learning_rate=0.03, warmup=5, evaluate_every=40),
+        saws,
+        lambda measured: measured["mase"] < 0.1,
+        moved_by_stream,
+        [
+            BadInput("no columns", lambda task: task.predict("1 2 3"), DataError, "is not JSON"),
+            BadInput("no stamps", lambda task: task.predict({"y": [1.0]}), DataError, "'ds' among them"),
+            BadInput("no file", lambda task: task.evaluate(source="absent.csv"), DataError, "no file, folder or"),
+            BadInput("days", lambda task: task.predict(days("2024-01-01")), DataError, "frequency is integer"),
+        ],
+    ),
     "keywords": Trial(
         keywords,
         Fit(steps=60, learning_rate=0.02, warmup=5, evaluate_every=20),

@@ -39,7 +39,7 @@ VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wm
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 CAMERA = "camera:"
 SLACK = 0.001  # seconds: formats such as WebM round times to milliseconds
-WHOLE = 0.9  # share of the frames that a header promises, below which a file is broken off
+WHOLE = 0.9  # share of the seconds that a header promises, below which a file is broken off
 CODEC = re.compile(r"Video: ([^,\n]+)")  # in FFmpeg's own description of a file
 
 
@@ -92,16 +92,18 @@ def is_camera(path: str | Path) -> bool:
 
 
 def _whole(path: Path) -> Iterator[Shown]:
-    """All frames; a file with far fewer of them than its header says is broken off."""
+    """All frames; a file that ends long before its header says so is broken off."""
     with _opened(path) as (container, stream):
-        count = 0
+        end = None
         for frame in _decoded(path, container, stream):
-            count += 1
+            end = frame.begin + frame.lasting
             yield frame
-        if not count:
+        if end is None:
             raise DataError(f"{path} holds no frame; expected a video")
-        if count < WHOLE * stream.frames - 1:
-            raise DataError(f"{path} is broken off: {count} of {stream.frames} frames are there; copy it again")
+        # The header of an AVI file counts units of its time, and FFmpeg mends the duration of one that was cut.
+        promised = float(max(stream.duration or 0, stream.frames) * stream.time_base)
+        if end < WHOLE * promised - frame.lasting:
+            raise DataError(f"{path} is broken off: {end:.1f} of {promised:.1f} seconds are there; copy it again")
 
 
 def _seek(path: Path, start: float) -> Iterator[Shown]:
@@ -136,7 +138,7 @@ def _from(path: Path, start: float, held: Shown, frames: Iterator[Shown]) -> Ite
 
 
 def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Shown]:
-    usual = float(1 / rate) if (rate := stream.average_rate or stream.guessed_rate) else 0.0
+    usual = float(1 / rate) if (rate := stream.guessed_rate or stream.average_rate) else 0.0
     unit = float(stream.time_base or 0)
     origin = (stream.start_time or 0) * unit
     last, number = -usual, 0
@@ -248,7 +250,7 @@ def describe(path: str | Path) -> Facts:
             context = stream.codec_context
             return Facts(len(images), 0.0, 0.0, context.height, context.width, context.name)
     with _opened(path) as (container, stream):
-        usual = 1 / (stream.average_rate or stream.guessed_rate or 25) / stream.time_base
+        usual = 1 / (stream.guessed_rate or stream.average_rate or 25) / stream.time_base
         spans = [
             (packet.pts, packet.pts + (packet.duration or usual))
             for packet in container.demux(stream)

@@ -47,7 +47,15 @@ def write_video(path: str | Path, frames: Iterable[Tensor], rate: float) -> None
         raise ConfigError(f"rate: expected frames per second, got {rate}")
     checked = _checked(path, frames)
     first = next(checked)  # what is wrong with it is said before a file is made
-    files.write(path, lambda temporary: write(temporary, itertools.chain([first], checked), rate))
+
+    def fill(temporary: Path) -> None:
+        try:
+            write(temporary, itertools.chain([first], checked), rate)
+        except BaseException:  # a later frame is refused, or somebody stops it
+            temporary.unlink()
+            raise
+
+    files.write(path, fill)
 
 
 def _checked(path: Path, frames: Iterable[Tensor]) -> Iterator[Tensor]:

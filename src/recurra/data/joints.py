@@ -8,7 +8,6 @@ D is 2 or 3. A point that was not seen is NaN, or null in JSON.
 
 import json
 import math
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from recurra import files
+from recurra.data.arrays import read_arrays, write_arrays
 from recurra.data.splits import Parts, fill_parts, find_parts
 from recurra.data.text import read_text
 from recurra.errors import DataError
@@ -70,17 +69,7 @@ def _check(sequence: Joints, first: Joints) -> None:
 
 
 def _arrays(path: Path) -> list[Joints]:
-    try:
-        with numpy.load(path, allow_pickle=False) as file:
-            if missing := [name for name in NAMES if name not in file.files]:
-                raise DataError(f"{path}: expected {', '.join(NAMES)}; there is no {' and no '.join(missing)}")
-            joints, lengths, labels = (file[name] for name in NAMES)
-    except FileNotFoundError as error:
-        raise DataError(f"cannot read {path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: expected plain arrays in an .npz file, never pickled ({error})") from error
+    joints, lengths, labels = read_arrays(path, NAMES).values()
     if joints.dtype.kind not in "fiu" or lengths.dtype.kind not in "iu":
         raise DataError(f"{path}: expected numbers, got joints {joints.dtype} and lengths {lengths.dtype}")
     if len(lengths) != len(labels) or lengths.sum() != len(joints) or not len(lengths) or lengths.min() < 1:
@@ -123,15 +112,12 @@ def _seen(value: Any) -> Any:
 
 def write_joints(path: str | Path, sequences: Sequence[Joints]) -> None:
     """Write an .npz file that `read_joints` reads, where nothing is pickled."""
-    joints = torch.cat([sequence.x for sequence in sequences]).numpy()
-    lengths = numpy.array([len(sequence.x) for sequence in sequences], dtype="int32")
-    labels = numpy.array([sequence.label for sequence in sequences])
-
-    def fill(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            numpy.savez_compressed(file, joints=joints, lengths=lengths, labels=labels)
-
-    files.write(Path(path), fill)
+    arrays = {
+        "joints": torch.cat([sequence.x for sequence in sequences]).numpy(),
+        "lengths": numpy.array([len(sequence.x) for sequence in sequences], dtype="int32"),
+        "labels": numpy.array([sequence.label for sequence in sequences]),
+    }
+    write_arrays(path, arrays)
 
 
 def read_joint_parts(path: str | Path, valid: str, test: str, shares: Sequence[float], seed: int) -> Parts:

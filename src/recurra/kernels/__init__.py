@@ -4,16 +4,20 @@ The variants of each operation are named here, fastest first.
 """
 
 from recurra.kernels import chunkwise, flash_memory, torch_functions, transducer_blocks
-from recurra.kernels.cpu import crf_operation, crfs, fused, scans, transducers
+from recurra.kernels.conv_recurrence import conv_recurrence
+from recurra.kernels.cpu import convolutions, crf_operation, crfs, fused, points, scans, transducers
 from recurra.kernels.crf import likelihood, posterior
 from recurra.kernels.crf_paths import best_path
 from recurra.kernels.gated_scan import fits_loop, gated_scan, run_loop
 from recurra.kernels.memory import memory
+from recurra.kernels.pointwise import pointwise
 from recurra.kernels.recurrence import recurrence, recurrences
 from recurra.kernels.scan import double, scan
 from recurra.kernels.transducer import steps, transducer
 
 recurrence.variant("fused", fused.accepts)(fused.run)
+conv_recurrence.variant("fused", convolutions.accepts)(convolutions.run)
+pointwise.variant("fused", points.accepts)(points.run)
 recurrence.captured = fused.run_captured
 recurrences.variant("fused", fused.accepts_both)(fused.run_both)
 recurrence.variant("torch", torch_functions.accepts)(torch_functions.run)

@@ -31,6 +31,7 @@ __all__ = [
     "Pair",
     "Weights",
     "advance",
+    "equated",
     "forwards",
     "keep_some",
     "multiply",
@@ -141,16 +142,20 @@ def _product(
     return split(gates, _normalize(product, hidden, weights.gains[1][rows]) if cell.normalized else product)
 
 
-def split(names: tuple[str, ...], product: Tensor) -> Any:
-    """``(B, G*H)`` as named gates ``(B, H)`` each, views of the same memory."""
-    return named(names, product.chunk(len(names), -1) if names else ())
+def split(names: tuple[str, ...], product: Tensor, axis: int = -1) -> Any:
+    """``(B, G*H)`` as named gates ``(B, H)`` each, views of the same memory; ``axis`` is where gates lie."""
+    return named(names, product.chunk(len(names), axis) if names else ())
 
 
 def advance(cell: Cell, projected: Tensor, state: Any, weights: Weights, dropout: Tensor | None) -> Any:
     """One time step: ``projected (B, X*H)`` and the state before give the state after."""
     x = split(cell.x_gates, projected)
     u = multiply(cell, x, state, weights, dropout)
-    after = cell.equation(x, u, state, named(cell.vectors, weights.vectors))
+    return equated(cell, cell.equation(x, u, state, named(cell.vectors, weights.vectors)))
+
+
+def equated(cell: Cell, after: Any) -> Any:
+    """What an equation gave as the cell's State, h first. Raises ConfigError where a name is missing."""
     try:
         return tree.State(**{name: getattr(after, name) for name in cell.state})  # in the cell's order, h first
     except AttributeError as error:

@@ -3,6 +3,9 @@
 from recurra.layers.base import Recurrent, Stepwise
 from recurra.layers.causal_convolution import CausalConvolution
 from recurra.layers.compose import Bidirectional, Residual, Stack
+from recurra.layers.conv_gru import ConvGRU, LayerNormConvGRU
+from recurra.layers.conv_lstm import ConvLSTM, LayerNormConvLSTM, PeepholeConvLSTM
+from recurra.layers.convolutional import Convolutional
 from recurra.layers.dropout import Dropout, RecurrentDropout, VariationalDropout, Zoneout
 from recurra.layers.gated import Gated
 from recurra.layers.gru import GRU
@@ -10,6 +13,7 @@ from recurra.layers.layer_norm_lstm import LayerNormLSTM
 from recurra.layers.lstm import LSTM
 from recurra.layers.memories import MEMORIES, MLSTM, GatedDelta, LinearAttention, MatrixMemory
 from recurra.layers.peephole_lstm import PeepholeLSTM
+from recurra.layers.predrnn import PredRNN
 from recurra.layers.readout import Readout
 from recurra.layers.recompute import Recompute
 from recurra.layers.reset_on_boundary import ResetOnBoundary
@@ -20,6 +24,7 @@ from recurra.layers.stream import Stream
 from recurra.layers.zoo import ZOO
 
 __all__ = [
+    "CONVOLUTIONAL",
     "GRU",
     "LAYERS",
     "LRU",
@@ -32,15 +37,22 @@ __all__ = [
     "SRU",
     "Bidirectional",
     "CausalConvolution",
+    "ConvGRU",
+    "ConvLSTM",
+    "Convolutional",
     "Dropout",
     "Gated",
     "GatedDelta",
+    "LayerNormConvGRU",
+    "LayerNormConvLSTM",
     "LayerNormLSTM",
     "LinearAttention",
     "MatrixMemory",
     "MinGRU",
     "MinLSTM",
+    "PeepholeConvLSTM",
     "PeepholeLSTM",
+    "PredRNN",
     "Readout",
     "Recompute",
     "Recurrent",
@@ -65,4 +77,14 @@ LAYERS: dict[str, type[Recurrent]] = {
     **ZOO,
     **MEMORIES,
     **SCANS,
+}
+
+# Every layer over maps, which takes (channels, hidden, kernel, space), by the name that recipes use.
+CONVOLUTIONAL: dict[str, type[Recurrent]] = {
+    "conv_lstm": ConvLSTM,
+    "peephole_conv_lstm": PeepholeConvLSTM,
+    "layer_norm_conv_lstm": LayerNormConvLSTM,
+    "conv_gru": ConvGRU,
+    "layer_norm_conv_gru": LayerNormConvGRU,
+    "predrnn": PredRNN,
 }

@@ -29,7 +29,7 @@ from recurra.kernels.recurrence import (
 from recurra.layers import initialise
 from recurra.layers.base import Recurrent
 
-__all__ = ["Gated"]
+__all__ = ["Gated", "locals_of"]
 
 
 class Gated(Recurrent):
@@ -188,7 +188,7 @@ class Gated(Recurrent):
         for t in range(x.shape[1]):
             x_t = split(self.x_gates, projected[:, t])
             u_t = multiply(self, x_t, state, weights, None)
-            seen, state = _locals_of(self.equation, x_t, u_t, state, named(self.vectors, weights.vectors))
+            seen, state = locals_of(self.equation, x_t, u_t, state, named(self.vectors, weights.vectors))
             seen = {name: value.expand_as(state[0]) for name, value in seen.items()}  # also what vectors alone give
             steps.append({**seen, **state._asdict()})
         found = steps[0] if steps else {}
@@ -211,7 +211,7 @@ def _check_sizes(name: str, input_size: int, hidden_size: int, initial: str) -> 
         raise ConfigError(f"{name}: expected initial='zeros' or 'learned', got {initial!r}")
 
 
-def _locals_of(function: Callable[..., Any], *args: Any) -> tuple[dict[str, Tensor], Any]:
+def locals_of(function: Callable[..., Any], *args: Any) -> tuple[dict[str, Tensor], Any]:
     """Call a function and keep its local tensors by name; its arguments are left out."""
     code = function.__code__
     seen: dict[str, Tensor] = {}

@@ -26,8 +26,9 @@ class Estimator(Trainable, ABC):
     """A task with its configuration, and after `fit` or `load` with a trained network.
 
     A task sets ``name`` and ``Config`` (a frozen dataclass), and writes its abstract methods. It may answer many
-    inputs at once (`predict_many`), begin with pretrained weights and train parts at their own pace (`begin`,
-    `parts`, `pace`), learn something after the training (`finish`), and draw (`draw_measured`, `draw_answer`).
+    inputs at once (`predict_many`), read them from a file (`questions`), begin with pretrained weights and train
+    parts at their own pace (`begin`, `parts`, `pace`), learn something after the training (`finish`), and draw
+    (`draw_measured`, `draw_answer`).
     """
 
     name: ClassVar[str]
@@ -87,6 +88,23 @@ class Estimator(Trainable, ABC):
     def predict_many(self, raws: Sequence[Any]) -> list[Any]:
         """The answers to many raw inputs, in their order."""
         return [self.predict(raw) for raw in raws]
+
+    def questions(self, source: str) -> list[Any]:
+        """The raw inputs that a file holds, for a task whose input is more than a line."""
+        raise ConfigError(f"{self.name} answers lines of standard input; give them with < {source}, without --data")
+
+    def heading(self) -> str:
+        """A line above all answers, such as the names of their columns; "" for none."""
+        return ""
+
+    def shown(self, answer: Any) -> Any:
+        """What is printed of an answer: a text, or plain values; "shown" of a dict is all of it."""
+        return answer
+
+    def lines(self, measured: dict[str, float]) -> list[str]:
+        """Measured numbers for people, a line each; a task may show them as a table."""
+        told = self.signatures()
+        return [f"{name:<20} {value:.4f}  {told.get(name, '')}".rstrip() for name, value in measured.items()]
 
     def signatures(self) -> dict[str, str]:
         """How a measured number is computed, by its name, where a name alone does not say it."""

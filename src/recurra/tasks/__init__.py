@@ -3,6 +3,8 @@
 from recurra.run.estimator import Estimator
 from recurra.tasks.classify import TextClassifier
 from recurra.tasks.classify_series import SequenceClassifier
+from recurra.tasks.forecast import Forecast
+from recurra.tasks.forecaster import Forecaster
 from recurra.tasks.keywords import KeywordSpotter
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
@@ -13,6 +15,8 @@ from recurra.tasks.translate import Translator
 
 __all__ = [
     "TASKS",
+    "Forecast",
+    "Forecaster",
     "KeywordSpotter",
     "LanguageModel",
     "MusicModel",
@@ -36,5 +40,6 @@ TASKS: dict[str, type[Estimator]] = {
         Translator,
         KeywordSpotter,
         TrajectoryPredictor,
+        Forecast,
     )
 }

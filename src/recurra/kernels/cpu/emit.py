@@ -5,7 +5,7 @@ from importlib.resources import files
 from recurra.kernels.equation import Equation, Graph, Operation, Value
 from recurra.kernels.saving import Saved, save
 
-__all__ = ["joined", "products", "source"]
+__all__ = ["joined", "pointwise", "products", "source"]
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 _COMPARE = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
@@ -31,6 +31,12 @@ def source(equation: Equation, name: str, normalized: bool) -> str:
     """The whole C++ file for a cell called ``name``: the headers, the cell, and two functions to call."""
     shared = joined("math.h", "product.h", "team.h", "call.h", "recurrence.h")
     return f"{shared}\n{cell(equation, name, normalized)}{_FUNCTIONS}"
+
+
+def pointwise(equation: Equation, name: str) -> str:
+    """The C++ file that runs a cell's equation at every place of maps: see pointwise.h."""
+    functions = _FUNCTIONS.replace("Loop<Cell>", "Maps<Cell>").replace("const Call*", "const Maps<Cell>::Call*")
+    return f"{joined('math.h', 'team.h', 'pointwise.h')}\n{cell(equation, name, False)}{functions}"
 
 
 def products() -> str:

@@ -1,50 +1,26 @@
 """The fused CPU variant of the recurrence: an equation compiled into one loop over time, forward and backward."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from recurra import tree
-from recurra.errors import BuildError, EquationError, RecurraError
+from recurra.errors import BuildError, EquationError
 from recurra.kernels import torch_functions
 from recurra.kernels.cpu import emit, loops, native, operation
+from recurra.kernels.cpu.known import Known, traced
 from recurra.kernels.cpu.loops import Given, Kept, Kernel, Task
 from recurra.kernels.cpu.packing import order_of
-from recurra.kernels.equation import trace
 from recurra.kernels.recurrence import Call, Cell, Pair, Weights, define
 from recurra.kernels.saving import save
 
 __all__ = ["accepts", "accepts_both", "kernel_of", "run", "run_both", "run_captured", "watched"]
 
-T = TypeVar("T")
-
-_kernels: "WeakKeyDictionary[Any, list[Kernel]]" = WeakKeyDictionary()
-_refused: "WeakKeyDictionary[Any, RecurraError]" = WeakKeyDictionary()
-
-
-def kernel_of(cell: Cell) -> Kernel:
-    """The compiled kernel of a cell as it is now. Raises EquationError or BuildError saying why there is none."""
-    known = _kernels.setdefault(cell, [])
-    for kernel in known:
-        if kernel.equation.holds_for(cell):
-            return kernel
-    if cell in _refused:
-        raise _refused[cell]
-    try:
-        known.insert(0, _make(cell))
-    except (EquationError, BuildError) as error:
-        _refused[cell] = error
-        raise
-    return known[0]
-
 
 def _make(cell: Cell) -> Kernel:
-    equation = _alone(lambda: trace(cell))
+    equation = traced(cell)
     kept, factors = len(save(equation.forward, equation.backward).kept), 0
     if equation.inner is not None and equation.inner_backward is not None:
         kept += len(save(equation.inner, equation.inner_backward).kept)
@@ -53,11 +29,7 @@ def _make(cell: Cell) -> Kernel:
     return Kernel(equation, cell.normalized, kept, factors, source, *native.load_loops(source))
 
 
-def _alone(function: Callable[[], T]) -> T:
-    """Call in a thread of its own, where no compiler, exporter or transform of the caller's thread watches."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function).result()
-
+kernel_of = Known(_make)  # the compiled kernel of a cell as it is now, or EquationError or BuildError why not
 
 LITTLE = 1_000_000  # multiplications that are done before a second thread has begun
 TYPES = (torch.float32, torch.bfloat16, torch.float16)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from recurra.kernels.cpu import build, emit, openmp
 
-__all__ = ["Function", "constant", "load_loops", "products", "together"]
+__all__ = ["Function", "constant", "load_loops", "load_pointwise", "products", "together"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +26,9 @@ _Call = _structure(  # call.h
 )
 _Pack = _structure("gates hidden columns width", "from to")
 _Normal = _structure("rows gates hidden threads", "values deviations gains normal sums")
+_POINTWISE = (
+    "frames places hidden threads half flowing x_stride u_stride x u s p after brief kept g dy flow dx du ds dp"
+)
 _PRODUCTS = {
     "times": _structure("rows depth columns threads a_stride out_stride", "a from packed bias out to"),
     "gradient": _structure("rows gates hidden columns threads a_stride", "d a from out bias"),
@@ -97,6 +100,17 @@ def load_loops(source: str) -> tuple[Function, Function]:
     """The forward and the backward loop of a cell's source."""
     library = _load(source)
     return Function(library, "forward", _Call), Function(library, "backward", _Call)
+
+
+def load_pointwise(source: str, counts: dict[str, int]) -> tuple[Function, Function]:
+    """The functions of pointwise.h; ``counts`` of x, u, s and p, which are arrays in its structure."""
+    groups = {"x_stride": "x", "u_stride": "u", "after": "s", "g": "s", "dx": "x", "du": "u", "ds": "s", "dp": "p"}
+    names: list[str] = []
+    for name in _POINTWISE.split():
+        group = groups.get(name, name)
+        names += [f"{name}{i}" for i in range(max(1, counts[group]))] if group in counts else [name]
+    library, structure = _load(source), dict.fromkeys(names, 0)
+    return Function(library, "forward", structure), Function(library, "backward", structure)
 
 
 def _load(source: str) -> ctypes.CDLL:
