@@ -38,8 +38,8 @@ def test_short_gaps_are_filled_and_long_ones_break_a_track() -> None:
     ]
     assert recording.tracks[0].points[:, 0].tolist() == list(range(9))
     assert recording.notes == (
-        "a: 1 gaps filled on a straight line",
-        "a: 1 gaps, at which the track is broken",
+        "a: gaps at which a track is broken: 1",
+        "a: gaps filled on a straight line: 1",
     )
 
 
@@ -148,3 +148,9 @@ def test_strides_are_of_steps_in_which_somebody_moves() -> None:
     recording = parse_tracks("0 1 0 0\n10 1 3 4\n20 1 3 4\n", "a")
     assert recording.strides().tolist() == [5.0]
     assert torch.isfinite(recording.tracks[0].points).all()
+
+
+def test_lines_that_repeat_another_are_counted() -> None:
+    recording = parse_tracks("0 1 0 0\n10 1 3 4\n10 1 3 4\n", "a")
+    assert len(recording.tracks[0].points) == 2
+    assert recording.notes == ("a: lines that repeat another: 1",)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.tasks.trials import trajectory
 
+from recurra.cli import main
 from recurra.data.scenes import PathBatch, Split, scenes, side_by_side
 from recurra.data.tracks import Recording, parse_tracks
 from recurra.errors import ConfigError
@@ -219,3 +220,10 @@ def test_gradients_of_a_perfect_path_are_numbers() -> None:
     batch = PathBatch(past, future, torch.zeros(1).long(), torch.tensor([True]), torch.zeros(1))
     found(batch)[0].backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in found.parameters())
+
+
+def test_a_film_is_named_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "trajectory", "--data", "a.txt", "--video", "b.avi", "--out", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    assert "--data and --video say the same" in capsys.readouterr().err

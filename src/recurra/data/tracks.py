@@ -8,7 +8,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -97,7 +97,10 @@ def read_tracks(path: str | Path, every: int = 0, fill: int = 2) -> Recording:
 def parse_tracks(text: str, where: str, every: int = 0, fill: int = 2) -> Recording:
     """The tracks in a text, as `read_tracks` reads them from a file."""
     rows = [_row(line, number, where) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    return make_tracks(_agents(rows, where), where, every, fill)
+    agents = _agents(rows, where)
+    found = make_tracks(agents, where, every, fill)
+    again = len(rows) - sum(map(len, agents.values()))
+    return replace(found, notes=(*found.notes, f"{where}: lines that repeat another: {again}")) if again else found
 
 
 def make_tracks(
@@ -119,7 +122,7 @@ def make_tracks(
         tracks += _split(
             agent, {(frame - first) // every: at for frame, at in positions.items()}, fill, limit, counts
         )
-    notes = [f"{where}: {count} {what}" for what, count in sorted(counts.items())]
+    notes = [f"{where}: {what}: {count}" for what, count in sorted(counts.items())]
     return Recording(where, first, every, tuple(sorted(tracks, key=lambda track: track.begin)), tuple(notes))
 
 
@@ -183,9 +186,7 @@ def _split(
         leaps = before is not None and math.dist(positions[before], positions[step]) > apart * limit
         if before is None or apart > fill + 1 or leaps:
             if before is not None:
-                counts[
-                    "leaps, at which the track is broken" if leaps else "gaps, at which the track is broken"
-                ] += 1
+                counts["leaps at which a track is broken" if leaps else "gaps at which a track is broken"] += 1
             parts.append([])
         elif apart > 1:
             counts["gaps filled on a straight line"] += 1
