@@ -64,6 +64,9 @@ def train(
     data: Annotated[
         str | None, typer.Option(help="Train on this: short for --set data.text=FILE, or data.path.")
     ] = None,
+    video: Annotated[
+        str | None, typer.Option(help="Train on this film: the same as --data, for tasks that read films.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: model.hidden=64.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.", min=0, max=2**32)] = None,
     deterministic: Annotated[bool, typer.Option(help="The same bits every time, on one thread.")] = False,
@@ -74,7 +77,9 @@ def train(
 ) -> None:
     """Train a network from a recipe into a run folder."""
     changes = list(settings or [])
-    changes += [f"{recipe.task_named(task).source}={json.dumps(data)}"] if data else []
+    if data and video:
+        raise ConfigError("--data and --video say the same; leave one out")
+    changes += [f"{recipe.task_named(task).source}={json.dumps(data or video)}"] if data or video else []
     changes += [f"fit.seed={seed}"] if seed is not None else []
     changes += ["fit.deterministic=true"] if deterministic else []
     plan = _resumed(task, out, name, changes) if resume else _planned(task, name, changes)

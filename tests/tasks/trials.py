@@ -24,6 +24,7 @@ from recurra.tasks import (
     SpeechRecognizer,
     Tagger,
     TextClassifier,
+    TrajectoryPredictor,
     Translator,
 )
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
@@ -41,6 +42,7 @@ from recurra.tasks.language_model import LanguageData, LanguageModelConfig, Lang
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
 from recurra.tasks.speech_config import SpeechAugment, SpeechConfig, SpeechData, SpeechFeatures, SpeechNet
 from recurra.tasks.tag import TagConfig, TagData, TagNet
+from recurra.tasks.trajectory_config import TrajectoryConfig, TrajectoryData, TrajectoryNet
 from recurra.tasks.translation_config import SearchConfig, TranslationConfig, TranslationData, TranslationNet
 from recurra.testing import BadInput, Trial
 
@@ -271,6 +273,41 @@ def spotted_by_stream(task: KeywordSpotter, raw: str) -> dict[str, Any]:
     return task.told(raw, sound.seconds, found + stream.finish())
 
 
+def walks(turning: float, number: int) -> list[tuple[float, float]]:
+    """Four steps straight on, each as long as it is to turn after them, and three steps of the turn."""
+    angle, x, y, found = 0.7 * number, 5.0 * number, -3.0 * number, []
+    for step in range(7):
+        found.append((x, y))
+        angle += turning if step >= 3 else 0.0
+        x, y = x + turning * math.cos(angle), y + turning * math.sin(angle)
+    return found
+
+
+def trajectory(folder: Path) -> TrajectoryPredictor:
+    """Twenty people, four at a time; who walks fast turns more."""
+    lines = [
+        f"{10 * (10 * (number // 4) + step)} {number} {x} {y}"
+        for number in range(20)
+        for step, (x, y) in enumerate(walks(0.5 + 0.2 * (number % 4), number))
+    ]
+    for part in ("train", "val", "test"):
+        (folder / part).mkdir(exist_ok=True)
+        (folder / part / "square.txt").write_text("\n".join(lines), encoding="utf-8")
+    data = TrajectoryData(path=str(folder), observed=4, future=3, batch=20)
+    net = TrajectoryNet(embedding=16, hidden=16, futures=2, code=4, social="grid", cells=2)
+    return TrajectoryPredictor(TrajectoryConfig(data=data, model=net))
+
+
+def walked_by_stream(task: TrajectoryPredictor, raw: dict[str, Any]) -> dict[str, Any]:
+    """The answer of `predict`, from a stream to which people come one after another."""
+    steps = max(len(points) for points in raw.values())
+    stream, answer = task.stream(), {}
+    for step in range(steps):
+        here = {agent: points for agent, points in raw.items() if len(points) >= steps - step}
+        answer = stream.push({agent: points[step - steps] for agent, points in here.items()})
+    return answer
+
+
 def forecast(folder: Path) -> Forecast:
     """Four saws of different heights, all of six steps."""
     rows = [f"{name},{t},{height * (t % 6) + 1}" for height, name in enumerate("abcd", 1) for t in range(60)]
@@ -394,6 +431,25 @@ TRIALS: dict[str, Trial] = {
             BadInput("a line that is not JSON", bad_manifest, DataError, "line 2: not JSON"),
         ],
         close=0,
+    ),
+    "trajectory": Trial(
+        trajectory,
+        Fit(steps=100, learning_rate=0.03, warmup=5, evaluate_every=50),
+        [
+            {"ann": walks(0.5, 3)[:4], "ben": walks(0.7, 3)[:4], "cleo": [(14.0, -8.0), (14.5, -8.0)]},
+            {"ann": [(1.0, 2.0)]},
+            {"7": walks(1.1, 7)[:6]},
+        ],
+        lambda measured: measured["ade"] < 0.3,  # of 1.86 that constant velocity has
+        walked_by_stream,
+        [
+            BadInput("no file", lambda task: task.predict("absent.txt"), DataError, "there is no file absent.txt"),
+            BadInput("no positions", lambda task: task.predict(3), DataError, "expected positions by agent"),
+            BadInput("nobody", lambda task: task.predict({}), DataError, "got none"),
+            BadInput("a gap", lambda task: task.stream().push({"a": (1.0, None)}), DataError, "x and y of agent"),
+            BadInput("no number", lambda task: task.predict("1,2 3,nan"), DataError, "finite positions"),
+            BadInput("no data", lambda task: task.evaluate(source="absent"), DataError, "no file, folder or data"),
+        ],
     ),
     "translate": Trial(
         translator,

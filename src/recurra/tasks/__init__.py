@@ -10,6 +10,7 @@ from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
 from recurra.tasks.speech import SpeechRecognizer
 from recurra.tasks.tag import Tagger
+from recurra.tasks.trajectory import TrajectoryPredictor
 from recurra.tasks.translate import Translator
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SpeechRecognizer",
     "Tagger",
     "TextClassifier",
+    "TrajectoryPredictor",
     "Translator",
 ]
 
@@ -37,6 +39,7 @@ TASKS: dict[str, type[Estimator]] = {
         Tagger,
         Translator,
         KeywordSpotter,
+        TrajectoryPredictor,
         Forecast,
     )
 }
