@@ -146,6 +146,13 @@ def test_a_back_test_by_hand(task: Forecast) -> None:
         off.append(np.abs(y[end : end + 3] - median.numpy()))
         naive.append(np.abs(y[end : end + 3] - y[end - 1] - np.median(_steps(y[:30]), axis=0)))
     assert measured["mae"] == pytest.approx(np.mean(off))
+    told = task.evaluate()
+    deviations = np.repeat([np.std(windows.panel.series[row].y[:30]) for row in range(4)], 5)
+    assert told["scaled_mae"] == pytest.approx(np.mean(np.mean(off, 1) / deviations), rel=1e-4)
+    squares = (test.target - test.said["naive"].mean).square().mean(1).numpy()
+    assert told["naive.scaled_mse"] == pytest.approx(np.mean(squares / deviations**2), rel=1e-4)
+    assert any(f"MAE {told['scaled_mae']:.4f}; of naive" in line for line in task.lines(told))
+    assert "scaled_mse" not in measured
     assert measured["naive.mae"] == pytest.approx(np.mean(naive))
     mine = torch.tensor(np.reshape(off, (4, 5, 3)).mean((0, 2)))
     best = min(("naive", "drift"), key=lambda name: measured[f"{name}.mae"])

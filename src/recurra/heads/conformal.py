@@ -5,7 +5,7 @@ theorem of the paper.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from recurra.errors import ConfigError, DataError, ShapeError
 from recurra.heads.quantile_function import check_levels
 
-__all__ = ["Conformal", "fit_conformal", "least_windows"]
+__all__ = ["Conformal", "Kind", "fit_conformal", "least_windows", "misses", "moves"]
 
 Kind = Literal["shift", "stretch"]
 ROUNDED = 1e-7  # a level such as 0.975 in float32 is off by so much
@@ -29,7 +29,7 @@ class Conformal:
         stretch  v_hq + move_hq (v_h,last - v_h,first)        in units of the forecast's own spread
 
     levels  (Q,)    of the quantiles
-    move    (H, Q)  for step h and level q
+    move    (H, Q)  for step h and level q; or (B, H, Q), other ones for each forecast
     kind    "shift" or "stretch"; the second keeps apart calm and wild days, whose spreads differ
     """
 
@@ -42,13 +42,17 @@ class Conformal:
 
         Where they cross, the outer one follows the inner one: no interval gets narrower by that.
         """
-        if quantiles.dim() != 3 or quantiles.shape[1:] != self.move.shape:
-            expected = ", ".join(map(str, self.move.shape))
+        if quantiles.dim() != 3 or quantiles.shape[1:] != self.move.shape[-2:]:
+            expected = ", ".join(map(str, self.move.shape[-2:]))
             raise ShapeError(f"conformal: expected quantiles (B, {expected}), got {tuple(quantiles.shape)}")
         moved = quantiles + self.move.to(quantiles) * _unit(quantiles, self.kind)
         middle = int((self.levels - 0.5).abs().argmin())
         lower = moved[..., : middle + 1].flip(-1).cummin(-1).values.flip(-1)
         return torch.cat([lower[..., :-1], moved[..., middle:].cummax(-1).values], -1)
+
+    def by(self, move: Tensor) -> "Conformal":
+        """The same with other moves ``(B, H, Q)``; where one is NaN, this one's stays."""
+        return replace(self, move=torch.where(move.isnan(), self.move, move))
 
 
 def least_windows(levels: Tensor) -> int:
@@ -93,10 +97,24 @@ def fit_conformal(target: Tensor, quantiles: Tensor, levels: Tensor, kind: Kind 
             f"conformal: the outermost level needs {need} held-out windows with a known target for each step, "
             f"got {fewest}; hold out more, or ask for narrower intervals"
         )
+    return Conformal(checked, moves(misses(target, quantiles, kind), checked), kind)
+
+
+def misses(target: Tensor, quantiles: Tensor, kind: Kind) -> Tensor:
+    """How far each quantile was below its target, ``(N, H, Q)`` in the units of moves; see `fit_conformal`."""
     exact = quantiles.double()
-    errors = (target.double()[..., None] - exact) / _unit(exact, kind)
-    move = torch.stack([_at(errors[..., q], known, float(level)) for q, level in enumerate(checked)], -1)
-    return Conformal(checked, move, kind)
+    return (target.double()[..., None] - exact) / _unit(exact, kind)
+
+
+def moves(errors: Tensor, levels: Tensor) -> Tensor:
+    """How far quantiles must move ``(..., Q)``, by the errors ``(N, ..., Q)`` of N windows.
+
+    NaN for a level that needs more known errors than there are.
+    """
+    known = (~errors[..., 0].isnan()).sum(0)
+    found = [_at(errors[..., q], known, float(level)) for q, level in enumerate(levels)]
+    need = torch.tensor([least_windows(level) for level in levels])
+    return torch.stack(found, -1).masked_fill(known[..., None] < need, torch.nan)
 
 
 def _unit(quantiles: Tensor, kind: Kind) -> Tensor:
@@ -107,11 +125,11 @@ def _unit(quantiles: Tensor, kind: Kind) -> Tensor:
 
 
 def _at(errors: Tensor, known: Tensor, level: float) -> Tensor:
-    """The move ``(H,)`` for one level, from errors ``(N, H)``."""
+    """The move ``(...)`` for one level, from errors ``(N, ...)``."""
     if math.isclose(level, 0.5):
         return errors.nanquantile(0.5, 0)
     if level < 0.5:
         return -_at(-errors, known, 1 - level)
     ordered = errors.nan_to_num(nan=torch.inf).sort(0).values  # missing ones come last
-    place = ((known + 1) * level - ROUNDED * known).ceil().long() - 1
+    place = (((known + 1) * level - ROUNDED * known).ceil().long() - 1).clamp(0, len(errors) - 1)
     return ordered.gather(0, place[None])[0]

@@ -23,7 +23,7 @@ from recurra.data import calendar
 from recurra.data.cuts import Cuts, cut, cut_ends
 from recurra.data.frames import Columns, Panel, Reading, read_panel
 from recurra.data.frequency import Frequency
-from recurra.data.horizons import Window
+from recurra.data.horizons import Window, WindowBatches
 from recurra.data.scaling import Scaling
 from recurra.data.sources import place_of
 from recurra.errors import ConfigError, RunError
@@ -39,14 +39,15 @@ from recurra.tasks.forecast_coming import Coming, edges
 from recurra.tasks.forecast_config import ForecastConfig, ForecastOutput
 from recurra.tasks.forecast_drawing import draw_coming, draw_next, draw_next_price, draw_test
 from recurra.tasks.forecast_facts import Facts
-from recurra.tasks.forecast_measure import Backtest, Forecasts, compared
+from recurra.tasks.forecast_measure import Backtest, Forecasts, compared, standardised
 from recurra.tasks.forecast_network import Forecast as Said
 from recurra.tasks.forecast_network import ForecastNetwork, WindowSizes
 from recurra.tasks.forecast_networks import forecast_network
 from recurra.tasks.forecast_questions import answer, asked, heading, question, rows
 from recurra.tasks.forecast_reach import Reach, measure_reach
+from recurra.tasks.forecast_recent import Latest, recent_moves
 from recurra.tasks.forecast_stream import ForecastStream
-from recurra.tasks.forecast_table import score_table, verdict
+from recurra.tasks.forecast_table import scaled, score_table, verdict
 from recurra.tasks.forecast_windows import HeldOut, blank, held_out, histories, newest, training
 
 __all__ = ["Forecast"]
@@ -221,20 +222,54 @@ class Forecast(Estimator):
         if len(levels) < 2:
             self.say("intervals: they are not calibrated")
             return
+        recent = self.config.intervals.recent
+        if 0 < recent < least_windows(torch.tensor(levels)):
+            self.say(
+                f"intervals.recent: {recent} values are too few for the outer quantiles, which stay as validated"
+            )
         quantiles = torch.cat([self._predicted(network, window, levels).quantiles for window in windows])
         self.conformal = fit_conformal(target, quantiles, torch.tensor(levels, dtype=torch.float64), kind)
 
-    def _said(self, window: Window, levels: Sequence[float]) -> Forecasts:
+    def _said(self, batches: WindowBatches, levels: Sequence[float]) -> Forecasts:
         """What the trained network says, calibrated, in the units of answers; quantiles at ``levels``."""
-        said = self._predicted(self.trained_network(), window, self.said_levels)
-        return self.answered(said, window.location, window.scale, levels)
+        moves, answered = self._moves(batches), []
+        for window, place in zip(batches.epoch(0), range(0, len(batches.windows), batches.batch), strict=True):
+            said = self._predicted(self.trained_network(), window, self.said_levels)
+            move = None if moves is None else moves[place : place + len(window.y)]
+            answered.append(self.answered(said, window.location, window.scale, levels, move))
+        return Forecasts(*(torch.cat(parts) for parts in zip(*answered, strict=True)))
 
-    def answered(self, said: Said, location: Tensor, scale: Tensor, levels: Sequence[float]) -> Forecasts:
+    def _moves(self, batches: WindowBatches) -> Tensor | None:
+        """How far the quantiles of each window move by the latest errors, if ``intervals.recent`` asks for it."""
+        recent, moved = self.config.intervals.recent, self.conformal
+        if moved is None or not recent:
+            return None
+        return recent_moves(batches, self._scaled_quantiles, moved.levels, moved.kind, recent)
+
+    def _scaled_quantiles(self, window: Window) -> Tensor:
+        """What the network says before it is calibrated."""
+        return self._predicted(self.trained_network(), window, self.said_levels).quantiles
+
+    def latest(self, panel: Panel) -> Latest | None:
+        """What the quantiles after the only series of a panel move by; None if they stay as they were validated."""
+        recent, moved = self.config.intervals.recent, self.conformal
+        if moved is None or not recent:
+            return None
+        of = histories(self.changed(panel), self.known_facts(), self.config)
+        return Latest.of(of, self._scaled_quantiles, moved.kind, recent)
+
+    def answered(
+        self, said: Said, location: Tensor, scale: Tensor, levels: Sequence[float], moves: Tensor | None = None
+    ) -> Forecasts:
         """What a network said, calibrated, in the units of answers; location and scale ``(B,)``.
 
         Quantiles between and beyond those that are calibrated go on as a normal distribution does, in scaled units.
+        ``moves (B, H, Q)`` take the place of those of the validation part.
         """
-        quantiles = (said.quantiles if self.conformal is None else self.conformal(said.quantiles)).double()
+        calibrate = self.conformal
+        if calibrate is not None and moves is not None:
+            calibrate = calibrate.by(moves)
+        quantiles = (said.quantiles if calibrate is None else calibrate(said.quantiles)).double()
         if tuple(levels) != self.said_levels:
             known, wanted = (torch.tensor(q, dtype=torch.float64) for q in (self.said_levels, list(levels)))
             quantiles = quantile_function.interpolate(quantiles, known, wanted)
@@ -255,22 +290,25 @@ class Forecast(Estimator):
         """What the trained network and the baselines say at many moments, beside what came."""
         return back_test(
             windows,
-            (self._all_said(windows), torch.tensor(self.said_levels, dtype=torch.float64)),
+            (self._said(windows.batches, self.said_levels), torch.tensor(self.said_levels, dtype=torch.float64)),
             self.known_facts().season,
             self.config.measure.baselines,
             self.say,
         )
 
-    @torch.no_grad()
-    def _all_said(self, windows: HeldOut) -> Forecasts:
-        answered = [self._said(window, self.said_levels) for window in windows.epoch(0)]
-        return Forecasts(*(torch.cat(parts) for parts in zip(*answered, strict=True)))
-
     def evaluate(self, part: str = "test", source: str | None = None) -> dict[str, float]:
         """The numbers of the network beside those of the baselines, as `forecast_measure.compared` names them."""
         windows = self.held_out(part, source)
         assert isinstance(windows, HeldOut)
-        return self.scores(self.backtest(windows), windows.stride)
+        test = self.backtest(windows)
+        measured = self.scores(test, windows.stride)
+        if (
+            self.config.data.scaling != "standard"
+            or self.config.data.change != "none"
+            or len(test.rows.unique()) < 2
+        ):
+            return measured
+        return measured | standardised(test, windows.batches.histories.placed.scale[test.rows])
 
     def scores(self, test: Backtest, stride: int) -> dict[str, float]:
         """The numbers of a back-test whose windows are ``stride`` steps apart."""
@@ -283,7 +321,8 @@ class Forecast(Estimator):
 
     def lines(self, measured: dict[str, float]) -> list[str]:
         said = verdict(measured, "crps" if self.returns else "mae")
-        return [*score_table(measured), *(["", said] if said else [])]
+        more = [line for line in (scaled(measured), said) if line]
+        return [*score_table(measured), *([""] if more else []), *more]
 
     @property
     def said_levels(self) -> tuple[float, ...]:
@@ -308,9 +347,7 @@ class Forecast(Estimator):
         facts.check(panel)
         asked = tuple(levels) or self.told_levels
         windows = newest(self.changed(panel), facts, self.config, ahead)
-        said = Forecasts(
-            *(torch.cat(parts) for parts in zip(*(self._said(w, asked) for w in windows), strict=True))
-        )
+        said = self._said(windows, asked)
         names = tuple(series.name for series in panel.series)
         return Coming(names, panel.following(self.config.horizon), said.mean, asked, said.quantiles)
 
@@ -319,7 +356,12 @@ class Forecast(Estimator):
         assert isinstance(batches, HeldOut)
         drawn, near = draw_test(self.backtest(batches), batches.panel, folder), batches.near(NEXT)
         draw = draw_next_price if self.returns else draw_next
-        draw(near, self._all_said(near), torch.tensor(self.said_levels, dtype=torch.float64), folder / "next.png")
+        draw(
+            near,
+            self._said(near.batches, self.said_levels),
+            torch.tensor(self.said_levels, dtype=torch.float64),
+            folder / "next.png",
+        )
         return [*drawn, folder / "next.png"]
 
     def draw_answer(self, raw: Any, folder: Path, name: str) -> list[Path]:
@@ -370,7 +412,7 @@ class Forecast(Estimator):
 
     def stream_of(self, panel: Panel, ahead: NDArray[np.float64] | None = None) -> ForecastStream:
         """The only series of a panel, to go on value by value."""
-        window = newest(self.changed(panel), self.known_facts(), self.config, None)[0]
+        window = newest(self.changed(panel), self.known_facts(), self.config, None).epoch(0)[0]
         return ForecastStream(self, panel, self._seen(window), ahead)
 
     def known_facts(self) -> Facts:

@@ -79,6 +79,9 @@ class ForecastIntervals:
     conformal: Literal["none", "shift", "stretch"] = key(
         "shift", "quantiles move, step by step, to what the validation part tells: by as much, or by their spread"
     )
+    recent: int = key(
+        0, "quantiles move by the errors of so many values before each forecast instead; 0: as validated"
+    )
     paths: int = key(200, "of the autoregressive kind: sample paths of a forecast")
     seed: int = key(0, "of the paths")
 
@@ -174,6 +177,11 @@ def _check_output(output: ForecastOutput, kind: str) -> None:
 
 def _check_intervals(intervals: ForecastIntervals) -> None:
     check_least("intervals", intervals, 2, "paths")
+    check_least("intervals", intervals, 0, "recent")
+    if intervals.recent and intervals.conformal == "none":
+        raise ConfigError(
+            "intervals.recent: expected intervals.conformal = 'shift' or 'stretch' with it, got 'none'"
+        )
     if any(not 0 < level < 100 for level in intervals.levels):
         raise ConfigError(f"intervals.levels: expected per cent between 0 and 100, got {list(intervals.levels)}")
 

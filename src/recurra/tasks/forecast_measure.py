@@ -11,7 +11,7 @@ from recurra.heads import quantile_function
 from recurra.heads.comparison import diebold_mariano
 from recurra.tasks.forecast_coming import edges
 
-__all__ = ["Backtest", "Forecasts", "compared", "scored"]
+__all__ = ["Backtest", "Forecasts", "compared", "scored", "standardised"]
 
 
 class Forecasts(NamedTuple):
@@ -85,6 +85,19 @@ def scored(test: Backtest, intervals: Sequence[float], name: str = "", returns: 
         low, high = (test.at(edge, name) for edge in edges(level))
         found[f"coverage_{level:g}"] = scores.coverage(target, low, high)
         found[f"width_{level:g}"] = scores.width(target, low, high)
+    return found
+
+
+def standardised(test: Backtest, scale: Tensor) -> dict[str, float]:
+    """Mean squared and absolute errors in deviations of the training part ``scale (N,)``, of each forecaster.
+
+    Series of different units have a common mean only so; tables of papers on long horizons are in these units.
+    """
+    found = {}
+    for name, said in test.said.items():
+        prefix = f"{name}." if name else ""
+        found[f"{prefix}scaled_mse"] = float(((test.target - said.mean) / scale[:, None]).square().nanmean())
+        found[f"{prefix}scaled_mae"] = float(((test.target - test.median(name)) / scale[:, None]).abs().nanmean())
     return found
 
 

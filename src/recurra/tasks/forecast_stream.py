@@ -16,6 +16,7 @@ from recurra.data.horizons import Window
 from recurra.errors import DataError, StateError
 from recurra.tasks.forecast_change import change
 from recurra.tasks.forecast_coming import Coming
+from recurra.tasks.forecast_network import Forecast as Said
 from recurra.tasks.forecast_network import Observation
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ForecastStream"]
 
 Array = NDArray[np.float64]
+LATEST = ("errors", "pending")
 
 
 class ForecastStream:
@@ -34,9 +36,9 @@ class ForecastStream:
         low, high = coming.interval(80)                                            (1, H) each
 
     The first rows are read as `predict` reads them; after that each value costs one step of the network, which then
-    remembers more than `predict` is shown. ``memory`` is a value: `save` writes it to a file, `load` goes on from
-    there in another process. The scale of the series stays what it was in training, or, of a series that training
-    did not know, in the first rows.
+    remembers more than `predict` is shown. Intervals that follow the latest errors follow those of the stream.
+    ``memory`` is a value: `save` writes it to a file, `load` goes on from there in another process. The scale of a
+    series stays what it was in training, or, of one that training did not know, in the first rows.
 
     ahead  (H, K) covariates that are known of the next steps, where there are such
     """
@@ -52,6 +54,10 @@ class ForecastStream:
         self.past = window.past[:, window.y.shape[1] - 1] if window.past.shape[2] else window.past.new_zeros(1, 0)
         self.memory: Any = self._read(window)
         self.ahead = ahead
+        self.said: Said | None = None  # of this moment
+        self.latest = task.latest(panel)
+        if self.latest is not None and (ahead is not None or not panel.known_names):
+            self.coming()  # so that the next value is compared with it
 
     @torch.no_grad()
     def _read(self, window: Window) -> Any:
@@ -76,11 +82,13 @@ class ForecastStream:
         stamp = int(self.frequency.stamps(self.stamp, [1])[0])
         changed = change(self.task.config.data.change, y, f"series {self.name!r}", self.before)
         z = (torch.from_numpy(changed).float() - self.location) / self.scale
+        if self.latest is not None:
+            self.latest = self.latest.after(z.double())
         facts = self.task.known_facts()
         self.past = self._scaled("past", past, facts.past, facts.scaling.past)
         known_row = self._known(np.array([stamp]), None if known is None else np.array([known]))
         self.memory = self.network.push(self.memory, Observation(z, self.past, known_row))
-        self.stamp, self.ahead = stamp, ahead
+        self.stamp, self.ahead, self.said = stamp, ahead, None
         self.before = self.before if np.isnan(value) else float(value)
         return self.coming()
 
@@ -89,8 +97,11 @@ class ForecastStream:
         """What may come after all that was observed."""
         task, horizon = self.task, self.task.config.horizon
         stamps = self.frequency.stamps(self.stamp, np.arange(1, horizon + 1))
-        said = task.forecast_after(self.memory, self._known(stamps, self.ahead)[None])
-        found = task.answered(said, self.location, self.scale, task.told_levels)
+        if self.said is None:
+            self.said = task.forecast_after(self.memory, self._known(stamps, self.ahead)[None])
+            self.latest = self.latest and self.latest.say(self.said.quantiles[0])
+        moves = self.latest and self.latest.moves(torch.tensor(task.said_levels, dtype=torch.float64))
+        found = task.answered(self.said, self.location, self.scale, task.told_levels, moves)
         return Coming((self.name,), stamps[None], found.mean, task.told_levels, found.quantiles)
 
     def _scaled(self, what: str, values: Any, names: Sequence[str], statistics: Tensor) -> Tensor:
@@ -126,15 +137,21 @@ class ForecastStream:
             "scale": self.scale,
             "past": self.past,
         }
-        files.write_tensors(Path(path), tensors | place)
+        latest = {} if self.latest is None else {name: getattr(self.latest, name) for name in LATEST}
+        files.write_tensors(Path(path), tensors | place | latest)
 
     def load(self, path: str | Path) -> None:
         """Go on from what `save` wrote. Raises StateError if it is of another network."""
         found = files.read_tensors(Path(path))
         names, leaves = tree.names(self.memory, "memory"), tree.leaves(self.memory)
         want = {name: leaf.shape for name, leaf in zip(names, leaves, strict=True)}
+        if self.latest is not None:
+            want |= {name: getattr(self.latest, name).shape for name in LATEST}
         if {name: leaf.shape for name, leaf in found.items() if name in want} != want:
             raise StateError(f"{path} holds the memory {sorted(found)} of another network")
         self.memory = tree.unflatten(self.memory, [found[name] for name in names])
+        if self.latest is not None:
+            self.latest = self.latest._replace(errors=found["errors"], pending=found["pending"])
+        self.said = None
         self.stamp, self.before = int(found["stamp"]), float(found["before"])
         self.location, self.scale, self.past = found["location"], found["scale"], found["past"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["score_table", "verdict"]
+__all__ = ["scaled", "score_table", "verdict"]
 
 NAMES = {
     "mae": "MAE",
@@ -65,6 +65,19 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         numbers = " ".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
         lines.append(f"{row[0].ljust(widths[0])} {numbers}".rstrip())
     return lines
+
+
+def scaled(measured: Mapping[str, float]) -> str:
+    """The errors in deviations of the training part, where series of different units were measured."""
+    rivals = {key.rpartition(".")[0]: value for key, value in measured.items() if key.endswith(".scaled_mse")}
+    if "scaled_mse" not in measured:
+        return ""
+    mine = f"each series divided by its deviation in training: MSE {measured['scaled_mse']:.4f}, MAE "
+    mine += f"{measured['scaled_mae']:.4f}"
+    if not rivals:
+        return mine
+    best = min(rivals, key=lambda name: rivals[name])
+    return f"{mine}; of {best}: {rivals[best]:.4f}, {measured[f'{best}.scaled_mae']:.4f}"
 
 
 def verdict(measured: Mapping[str, float], by: str) -> str:

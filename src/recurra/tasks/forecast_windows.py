@@ -89,12 +89,10 @@ def held_out(of: Histories, part: str, cuts: Cuts, config: ForecastConfig, panel
     return HeldOut(batches, config.measure.stride or config.horizon, panel, cuts.train)
 
 
-def newest(
-    panel: Panel, facts: Facts, config: ForecastConfig, future: NDArray[np.float64] | None
-) -> Sequence[Window]:
+def newest(panel: Panel, facts: Facts, config: ForecastConfig, future: NDArray[np.float64] | None) -> WindowBatches:
     """The windows after the end of each series; ``future`` are the known covariates there."""
     of = histories(panel, facts, config, future=future)
-    return WindowBatches(of, of.last(), ROWS).epoch(0)
+    return WindowBatches(of, of.last(), ROWS)
 
 
 def blank(sizes: WindowSizes, batch: int) -> Window:

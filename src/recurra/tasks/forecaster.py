@@ -163,8 +163,9 @@ class Forecaster:
         return self
 
     def _kept(self) -> int:
-        """Steps that are kept of each series: what a forecast reads, and one before it for a return."""
-        return self._task().known_facts().history + 1
+        """Steps that are kept of each series: what forecasts read, and one before them for a return."""
+        recent = self._task().config.intervals.recent
+        return self._task().known_facts().history + 1 + (recent + self.horizon if recent else 0)
 
     def _task(self) -> Forecast:
         task = vars(self).get("task_")
