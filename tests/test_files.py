@@ -11,15 +11,21 @@ from recurra import files
 from recurra.errors import RunError
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "told", "match"),
+    [(OSError(28, "No space left on device"), RunError, "No space left"), (KeyError("bug"), KeyError, "bug")],
+)
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, error: Exception, told: type[Exception], match: str
+) -> None:
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
 
     def fail(temporary: Path) -> None:
         temporary.write_text("half")
-        raise OSError(28, "No space left on device")
+        raise error
 
-    with pytest.raises(RunError, match="No space left on device"):
+    with pytest.raises(told, match=match):
         files.write(path, fail)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]

@@ -33,14 +33,15 @@ def write(path: Path, fill: Callable[[Path], None]) -> None:
         temporary.replace(path)
         _sync(path.parent)
     except (OSError, SafetensorError) as error:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise RunError(
             f"cannot write {path}: {reason}; free some space or choose a folder that can be written. "
             "What was saved before is untouched"
         ) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # it is there only if something failed
 
 
 def _umask() -> int:

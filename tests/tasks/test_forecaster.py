@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from recurra.errors import ConfigError, DataError, RunError
+from recurra.errors import ConfigError, DataError, DataWarning, RunError
 from recurra.tasks import Forecaster
 
 HOURS = pd.date_range("2024-01-01", periods=120, freq="h").to_numpy()
@@ -72,6 +72,9 @@ def test_a_back_test_is_what_predict_says_of_the_rows_before(fitted: Forecaster)
         fitted.cross_validation(rows, n_windows=0)
     with pytest.raises(DataError, match="more than 123 steps, the longest has 120"):
         fitted.cross_validation(rows, n_windows=41)
+    short = pd.concat([rows, frame("b").head(6).assign(unique_id="c")])
+    with pytest.warns(DataWarning, match="1 series of 8 steps or fewer left out, 8 steps before"):
+        assert set(fitted.cross_validation(short, n_windows=2, step=5)["unique_id"]) == {"a", "b", "c"}
 
 
 def test_new_rows_move_it_on_without_training(fitted: Forecaster, tmp_path: Path) -> None:

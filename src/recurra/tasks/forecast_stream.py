@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,16 +16,36 @@ from recurra.data.horizons import Window
 from recurra.errors import DataError, StateError
 from recurra.tasks.forecast_change import change
 from recurra.tasks.forecast_coming import Coming
+from recurra.tasks.forecast_config import ForecastConfig
+from recurra.tasks.forecast_facts import Facts
+from recurra.tasks.forecast_measure import Forecasts
 from recurra.tasks.forecast_network import Forecast as Said
-from recurra.tasks.forecast_network import Observation
-
-if TYPE_CHECKING:
-    from recurra.tasks.forecast import Forecast
+from recurra.tasks.forecast_network import ForecastNetwork, Observation
+from recurra.tasks.forecast_recent import Latest
 
 __all__ = ["ForecastStream"]
 
 Array = NDArray[np.float64]
 LATEST = ("errors", "pending")
+
+
+class Forecasting(Protocol):
+    """What a stream asks of the task that it belongs to."""
+
+    @property
+    def config(self) -> ForecastConfig: ...
+    @property
+    def said_levels(self) -> tuple[float, ...]: ...
+    @property
+    def told_levels(self) -> tuple[float, ...]: ...
+
+    def known_facts(self) -> Facts: ...
+    def trained_network(self) -> ForecastNetwork: ...
+    def forecast_after(self, memory: Any, ahead: Tensor) -> Said: ...
+    def latest(self, panel: Panel) -> Latest | None: ...
+    def answered(
+        self, said: Said, location: Tensor, scale: Tensor, levels: Sequence[float], moves: Tensor | None = None
+    ) -> Forecasts: ...
 
 
 class ForecastStream:
@@ -43,7 +63,7 @@ class ForecastStream:
     ahead  (H, K) covariates that are known of the next steps, where there are such
     """
 
-    def __init__(self, task: "Forecast", panel: Panel, window: Window, ahead: Array | None = None) -> None:
+    def __init__(self, task: Forecasting, panel: Panel, window: Window, ahead: Array | None = None) -> None:
         self.task, self.name = task, panel.series[0].name
         self.network, self.frequency = task.trained_network(), panel.frequency
         series = panel.series[0]

@@ -7,6 +7,7 @@ A long frame ``unique_id, ds, y`` of pandas, polars or pyarrow goes in, one of t
 
 import dataclasses
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from torch import Tensor
 from recurra import config as configs
 from recurra import files
 from recurra.data.frames import Panel, read_future
-from recurra.errors import ConfigError, RunError
+from recurra.errors import ConfigError, DataWarning, RunError
 from recurra.run.fit import Fit
 from recurra.tasks.forecast import Forecast
 from recurra.tasks.forecast_coming import Coming, columns_of, edges
@@ -232,6 +233,7 @@ class Forecaster:
         for number in range(n_windows):
             drop = self.horizon + (n_windows - 1 - number) * step
             known = before(panel, drop)
+            _warn_of_short(len(panel.series) - len(known.series), drop)
             if refit or not parts:
                 twin._train(Forecast(twin.config()), known, None)
             parts.append(_compared(twin._task(), panel, known, levels))
@@ -279,6 +281,15 @@ class Forecaster:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{folder / PARAMETERS} is broken ({error}); was it made by a Forecaster?") from error
         return found
+
+
+def _warn_of_short(count: int, drop: int) -> None:
+    if count:
+        warnings.warn(
+            f"cross_validation: {count} series of {drop} steps or fewer left out, {drop} steps before the end",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def _compared(task: Forecast, panel: Panel, known: Panel, levels: Sequence[float]) -> dict[str, Any]:
