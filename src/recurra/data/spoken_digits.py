@@ -4,7 +4,6 @@ the file   7_jackson_32.wav        seven, by jackson, his recording 32
 test       recordings 0 to 4, as its authors have it        valid  5 to 9        train  10 to 49
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,9 @@ from typing import NamedTuple
 
 import torch
 
-from recurra.data.archives import unpack
-from recurra.data.catalogue.entry import root
 from recurra.data.manifests import Utterance
-from recurra.data.packages import temporary
 from recurra.data.splits import Parts
+from recurra.data.unpacked import unpacked
 from recurra.errors import ConfigError, DataError
 
 __all__ = ["WORDS", "Digit", "connected", "holds_digits", "official", "read_digits", "without"]
@@ -53,7 +50,7 @@ def read_digits(path: str | Path) -> list[Digit]:
     path = Path(path)
     if not path.exists():
         raise DataError(f"there is no {path}; expected the folder or zip file of the Free Spoken Digit Dataset")
-    folder = path if path.is_dir() else _unpacked(path)
+    folder = path if path.is_dir() else unpacked(path, "*.wav", "spoken-digits")
     sounds = sorted(folder.rglob("*.wav"))
     if not sounds:
         raise DataError(f"{path}: expected sounds named digit_speaker_index.wav, there is none")
@@ -65,21 +62,6 @@ def _digit(path: Path) -> Digit:
     if not found:
         raise DataError(f"{path}: expected a name like 7_jackson_32.wav: digit, speaker, index")
     return Digit(path, int(found[1]), found[2], int(found[3]))
-
-
-def _unpacked(path: Path) -> Path:
-    """The folder of a zip file's sounds, known by the file's sha256."""
-    with path.open("rb") as file:
-        folder = root() / f"spoken-digits-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-    if not folder.exists():
-        with temporary(root()) as part:
-            unpack(path, ["*.wav"], part / "made")
-            try:
-                (part / "made").rename(folder)
-            except OSError:  # another process was first
-                if not folder.exists():
-                    raise
-    return folder
 
 
 def official(digits: Sequence[Digit]) -> Parts:

@@ -5,18 +5,15 @@ datasets/eth/val/*.txt      later parts of the same  as Gupta et al. (2018) cut 
 datasets/eth/test/*.txt     the scene eth            another scene is left out
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
 from recurra.config import suggest
-from recurra.data.archives import unpack
-from recurra.data.catalogue.entry import root
-from recurra.data.packages import temporary
 from recurra.data.splits import PARTS, Parts
 from recurra.data.tracks import Recording
+from recurra.data.unpacked import unpacked
 from recurra.errors import ConfigError, DataError
 
 __all__ = ["SUFFIXES", "cut", "read_recordings", "recording_parts"]
@@ -39,7 +36,7 @@ def recording_parts(path: Path, fold: str, shares: Sequence[float], read: Reader
     """
     if path.is_file() and path.suffix != ".zip":
         return _cut_in_three(read(path), shares)
-    folder = _fold(_unpacked(path) if path.is_file() else path, fold)
+    folder = _fold(unpacked(path, "*.txt", "tracks") if path.is_file() else path, fold)
     if folder is None:
         return _joined([_cut_in_three(recording, shares) for recording in read_recordings(path, read)])
     places = {FOLDERS[place.name]: place for place in sorted(folder.iterdir()) if place.name in FOLDERS}
@@ -72,21 +69,6 @@ def _fold(folder: Path, name: str) -> Path | None:
     if len(folds) > 1:
         raise ConfigError(f"data.fold: expected which scene is left out, one of {', '.join(folds)}")
     return next(iter(folds.values()), None)
-
-
-def _unpacked(path: Path) -> Path:
-    """The folder of a zip file's tracks, known by the file's sha256."""
-    with path.open("rb") as file:
-        folder = root() / f"tracks-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-    if not folder.exists():
-        with temporary(root()) as part:
-            unpack(path, ["*.txt"], part / "made")
-            try:
-                (part / "made").rename(folder)
-            except OSError:  # another process was first
-                if not folder.exists():
-                    raise
-    return folder
 
 
 def cut(recording: Recording, begin: int, end: int) -> Recording | None:
