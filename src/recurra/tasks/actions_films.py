@@ -33,8 +33,8 @@ class Films(Input):
     def parts(self) -> Parts:
         data = self.config.data
         found = read_shot_parts(place_of(data.path), data.valid, data.test, data.split, data.seed)
-        whole = (windows(part, self.view) for part in (found.train, found.valid, found.test))
-        return Parts(*whole, found.notes)
+        train, valid, test = (windows(part, self.view) for part in (found.train, found.valid, found.test))
+        return Parts(train, valid, test, found.notes)
 
     def rows_of(self, source: str) -> tuple[list[Shot], str]:
         shots = windows(read_shots(source), self.view)
