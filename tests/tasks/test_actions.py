@@ -304,6 +304,7 @@ def test_joints_that_cannot_be_read_are_named(joints_task: ActionRecognizer, tmp
         (torch.zeros(4, 14, 2), r"expected joints \(T, 15, 2\), got \(4, 14, 2\)"),
         (torch.zeros(0, 15, 2), r"got \(0, 15, 2\)"),
         ("walk.mp4", "predict: not JSON"),
+        ("a.npz", "got a file; give --data a.npz"),
         ('{"joints": [[[1, 2], [3]]]}', "frames of joints of 2 or 3 numbers"),
         ({"a": 1}, "expected joints .* as numbers, got dict"),
         (inf, "infinite"),

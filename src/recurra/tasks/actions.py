@@ -178,7 +178,8 @@ class ActionRecognizer(Labeller):
         """`measure`, and frames a second, decoding included; of joints also what the nearest known clip says.
 
         The latter is the accuracy of the nearest neighbour by dynamic time warping (`recurra.heads.warping`), over
-        the features that the network reads; it needs the training clips, so there is none for another ``source``.
+        the places that the network reads; velocities, which it reads too, would make the neighbour worse. It needs
+        the training clips, so there is none for another ``source``.
         """
         batches, begin = self.held_out(part, source), time.perf_counter()
         measured = self.measure(self.ready(), batches)
@@ -192,7 +193,7 @@ class ActionRecognizer(Labeller):
         """The share of clips that have the label of the nearest training clip."""
         rows = bodies.parts()
         known, asked = rows.train, getattr(rows, part)
-        near = nearest([bodies.whole(one) for one in asked], [bodies.whole(one) for one in known])
+        near = nearest([bodies.places(one) for one in asked], [bodies.places(one) for one in known])
         right = [known[int(number)].label == one.label for number, one in zip(near, asked, strict=True)]
         return sum(right) / max(1, len(right))
 

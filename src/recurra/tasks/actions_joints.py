@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from recurra.data.augmentation import between
-from recurra.data.joints import Joints, parse_joints, read_joint_parts, read_joints
+from recurra.data.joints import SUFFIXES, Joints, parse_joints, read_joint_parts, read_joints
 from recurra.data.poses import Mirror, PoseState, Resize, Turn, filled
 from recurra.data.series import Scale
 from recurra.data.sources import place_of
@@ -58,6 +58,11 @@ class Bodies(Input):
         """All frames of an example as the network reads them."""
         return self._scaled(self.features(self._checked(example.x, example.where)))
 
+    def places(self, example: Joints) -> Tensor:
+        """The same without velocities, ``(T, J D)``: what sequences are compared by."""
+        joints, directions = self._body()
+        return self.whole(example)[:, : joints * directions]
+
     def disturbed(self, window: Window, random: torch.Generator) -> Tensor:
         augment = self.config.augment
         x = filled(self._checked(window.example.x, window.example.where))[window.begin : window.end]
@@ -73,8 +78,10 @@ class Bodies(Input):
         return iter(self.whole(Joints(self.shown(raw), "", where)))
 
     def shown(self, raw: Any) -> Tensor:
-        if isinstance(raw, str | Path):
-            return self._checked(parse_joints(str(raw), "predict"), "predict")
+        if isinstance(raw, Path) or (isinstance(raw, str) and Path(raw).suffix in SUFFIXES):
+            raise DataError(f"predict: expected joints, or a line of JSON with them, got a file; give --data {raw}")
+        if isinstance(raw, str):
+            return self._checked(parse_joints(raw, "predict"), "predict")
         return self._checked(raw.x if isinstance(raw, Joints) else _tensor(raw, "predict"), "predict")
 
     def initial(self) -> PoseState:
