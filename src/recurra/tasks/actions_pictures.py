@@ -48,16 +48,17 @@ def draw_strip(strip: Strip, labels: Sequence[str], path: str | Path) -> None:
     chosen = strip.chances.amax(0).argsort(descending=True)[: min(SHOWN, len(labels))]
     longest = max(len(labels[int(number)]) for number in chosen)
     tall = 1.0 if strip.pictures.dim() == 3 else strip.pictures.shape[2] / strip.pictures.shape[3]
-    cell = min(1.0, 12 / columns)
+    cell = max(min(1.0, 12 / columns), 2.5 / columns)  # inches: with few frames there must be room for the title
     rows = 0.24 * len(chosen)
-    figure = Figure(figsize=(max(3.5, cell * columns) + 0.09 * longest + 0.4, cell * tall + rows + 0.9), dpi=120)
+    figure = Figure(figsize=(cell * columns + 0.09 * longest + 0.4, cell * tall + rows + 0.9), dpi=120)
     figure.set_layout_engine("constrained", h_pad=0.02, hspace=0)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[cell * tall, rows])
     above.set_title(strip.title, fontsize=10, loc="left")
     for place, picture in enumerate(strip.pictures):
         _film(above, picture, place) if picture.dim() == 3 else _body(above, strip.pictures, place)
     above.set_xlim(0, columns)
-    above.set_ylim(0, 1)
+    above.set_ylim(0, tall, auto=True)
+    above.set_aspect("equal", adjustable="datalim")  # frames keep their form, whatever room the names leave
     above.set_axis_off()
     _chances(below, strip.chances[:, chosen].T, [labels[int(number)] for number in chosen])
     below.set_xticks([place + 0.5 for place in range(columns)], [f"{at:.2f}" for at in strip.seconds], fontsize=8)
@@ -89,7 +90,8 @@ def _chances(axes: Any, chances: Tensor, names: Sequence[str]) -> None:
 
 def _film(axes: Any, picture: Tensor, place: int) -> None:
     image = picture[0] if picture.shape[0] == 1 else picture.permute(1, 2, 0)
-    extent = (place + 0.02, place + 0.98, 0, 1)
+    tall = image.shape[0] / image.shape[1]
+    extent = (place + 0.02, place + 0.98, 0.02 * tall, 0.98 * tall)
     axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=255, aspect="auto", extent=extent)
 
 
