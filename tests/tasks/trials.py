@@ -392,7 +392,7 @@ def moved_by_stream(task: Forecast, raw: dict[str, Any]) -> dict[str, Any]:
 TRIALS: dict[str, Trial] = {
     "actions": Trial(
         actions,
-        Fit(steps=40, learning_rate=0.02, warmup=5, evaluate_every=20),
+        Fit(steps=48, learning_rate=0.03, warmup=4, evaluate_every=24),
         films,
         lambda measured: measured["accuracy"] == 1,
         watched_by_stream,
