@@ -26,8 +26,8 @@ CLOSE = 1e-4
 ABOUT = """
 Milliseconds on one core for one frame of a film, from the decoded frame to the probabilities of all actions, and
 the same with decoding it from an MP4 file (H.264, 64 x 64). 25 frames a second leave 40 ms for each. The small
-network is that of `recipes/actions/figures.toml`; the other one remembers maps with a convolutional LSTM of 32 maps,
-of 64 x 64 pixels too. Random weights. Before the timing the stream must say what the whole film says.
+network is that of `recipes/actions/figures.toml`; the other one remembers 32 maps with a convolutional LSTM. Random
+weights. Before the timing the stream must say what the whole film says.
 """
 
 
