@@ -28,6 +28,7 @@ from benchmarks.sections import (
     tagging,
     training,
     transducer,
+    watching,
     zoo,
 )
 from benchmarks.steps import Inference
@@ -255,6 +256,12 @@ def test_rows_of_layers_over_maps() -> None:
     row = convolutional._kind("conv_gru", (3, 2, 5, 3, 4), QUICK, SILENT)
     assert "definition / recurra" in row.values
     assert not row.note
+
+
+def test_rows_of_watching() -> None:
+    found = watching.run(QUICK, SILENT)
+    check(found, 2)
+    assert all({"a frame ms", "with decoding ms"} == set(row.values) for row in found.tables[0].rows)
 
 
 def test_rows_of_the_transducer() -> None:

@@ -40,6 +40,7 @@ FLOORS = {
     "recurra.reasons": 7,
     "recurra.screen": 7,
     "recurra.listening": 7,
+    "recurra.watching": 7,
     "recurra.cli": 7,
     "recurra.__main__": 7,
     "recurra": 7,

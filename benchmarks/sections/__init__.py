@@ -22,6 +22,7 @@ from benchmarks.sections import (
     training,
     transducer,
     translation,
+    watching,
     zoo,
 )
 from benchmarks.timing import Effort
@@ -48,6 +49,7 @@ SECTIONS: dict[str, Callable[[Effort, Say], Section]] = {
     "features": features.run,
     "transducer": transducer.run,
     "listening": listening.run,
+    "watching": watching.run,
     "forecasting": forecasting.run,
     "compiling": compiling.run,
 }

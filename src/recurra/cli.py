@@ -23,6 +23,7 @@ from recurra import (
     listening,
     reasons,
     recipe,
+    watching,
 )
 from recurra.data import drawn, sources
 from recurra.errors import ConfigError, DataWarning, PerformanceWarning, RecurraError
@@ -178,6 +179,7 @@ def generate(
 
 app.command()(composing.compose)
 app.command()(listening.listen)
+app.command()(watching.watch)
 
 
 @app.command()

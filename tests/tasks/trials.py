@@ -11,12 +11,15 @@ from torch import Tensor
 
 from recurra.data.audio import Sound, read_sound, write_sound
 from recurra.data.conll import Sentence, write_conll
+from recurra.data.films import write_video
 from recurra.data.manifests import Utterance, write_manifest
 from recurra.data.midi import note_name, read_midi, write_midi
 from recurra.data.series import parse_series
+from recurra.data.video import read_frames
 from recurra.errors import DataError
 from recurra.run.fit import Fit
 from recurra.tasks import (
+    ActionRecognizer,
     Forecast,
     LanguageModel,
     MusicModel,
@@ -27,6 +30,7 @@ from recurra.tasks import (
     TrajectoryPredictor,
     Translator,
 )
+from recurra.tasks.actions import ActionAugment, ActionConfig, ActionData, ActionNet, ActionView
 from recurra.tasks.classify import TextClassifierConfig, TextData, TextNet
 from recurra.tasks.classify_series import SequenceClassifierConfig, SeriesData, SeriesNet
 from recurra.tasks.forecast_config import (
@@ -273,6 +277,54 @@ def spotted_by_stream(task: KeywordSpotter, raw: str) -> dict[str, Any]:
     return task.told(raw, sound.seconds, found + stream.finish())
 
 
+MOVES = {"left": (0, -1), "right": (0, 1), "stay": (0, 0)}
+
+
+def moving(action: str, frames: int, begin: int = 0) -> Tensor:
+    """A bright square before grey, which moves a pixel a frame and comes in again at the other side."""
+    film = torch.full((frames, 3, 16, 16), 90 + 10 * (begin % 4), dtype=torch.uint8)
+    for t, frame in enumerate(film):
+        frame[:, 4:10, 2:8] = 220
+        frame.copy_(frame.roll((begin + MOVES[action][0] * t, begin * 2 + MOVES[action][1] * t), (1, 2)))
+    return film
+
+
+def actions(folder: Path) -> ActionRecognizer:
+    """A square that goes left, goes right or stays; films are longer than a window."""
+    (folder / "films").mkdir(exist_ok=True)
+    for number in range(21):
+        path, action = folder / "films" / list(MOVES)[number % 3] / f"{number}.mkv", list(MOVES)[number % 3]
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists():
+            write_video(path, moving(action, 6 + number % 3, number), 10)
+    films = str(folder / "films")
+    data = ActionData(path=films, valid=films, test=films, batch=21, threads=1)
+    view = ActionView(rate=10.0, size=(16, 16), window=6, stride=3)
+    net = ActionNet(hidden=12, bidirectional=False, pooling="mean", features=12, widths=(8, 8), dropout=0.0)
+    return ActionRecognizer(ActionConfig(data, view, ActionAugment(mirror=0.0, crop=0.9), net))
+
+
+def films(folder: Path) -> list[str]:
+    for number, (action, frames) in enumerate((("left", 6), ("stay", 1), ("right", 16), ("left", 8))):
+        write_video(folder / f"{number}.mkv", moving(action, frames, 5), 10)
+    return [str(folder / f"{number}.mkv") for number in range(4)]
+
+
+def watched_by_stream(task: ActionRecognizer, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, frame by frame."""
+    stream = task.stream()
+    for frame in read_frames(raw, 10, (16, 16)):
+        stream.push(frame)
+    return stream.answer(raw)
+
+
+def a_film_of_something_new(task: ActionRecognizer) -> None:
+    with TemporaryDirectory() as place:
+        (Path(place) / "swim").mkdir()
+        write_video(f"{place}/swim/a.mkv", moving("left", 3), 10)
+        task.evaluate(source=place)
+
+
 def walks(turning: float, number: int) -> list[tuple[float, float]]:
     """Four steps straight on, each as long as it is to turn after them, and three steps of the turn."""
     angle, x, y, found = 0.7 * number, 5.0 * number, -3.0 * number, []
@@ -338,6 +390,30 @@ def moved_by_stream(task: Forecast, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 TRIALS: dict[str, Trial] = {
+    "actions": Trial(
+        actions,
+        Fit(steps=48, learning_rate=0.03, warmup=4, evaluate_every=24),
+        films,
+        lambda measured: measured["accuracy"] == 1,
+        watched_by_stream,
+        [
+            BadInput("no file", lambda task: task.predict("absent.mp4"), DataError, "no such file"),
+            BadInput("no video", lambda task: task.predict(__file__), DataError, "cannot read the video"),
+            BadInput("no film", lambda task: task.predict(3), DataError, "expected the name of a video or frames"),
+            BadInput("no end", lambda task: task.predict("camera:0"), DataError, "never ends"),
+            BadInput(
+                "grey",
+                lambda task: task.stream(torch.zeros(1, 16, 16).byte()),
+                DataError,
+                "expected frames (3, 16, 16)",
+            ),
+            BadInput("real numbers", lambda task: task.predict(torch.zeros(2, 3, 16, 16)), DataError, "of uint8"),
+            BadInput(
+                "a new label", a_film_of_something_new, DataError, "'swim' is not in training; known are 'left'"
+            ),
+            BadInput("no data", lambda task: task.evaluate(source="absent"), DataError, "absent"),
+        ],
+    ),
     "forecast": Trial(
         forecast,
         Fit(steps=80, learning_rate=0.03, warmup=5, evaluate_every=40),

@@ -21,7 +21,7 @@ from recurra.data.splits import Parts, fill_parts, find_parts
 from recurra.data.text import read_text
 from recurra.errors import DataError
 
-__all__ = ["Joints", "read_joint_parts", "read_joints", "write_joints"]
+__all__ = ["Joints", "parse_joints", "read_joint_parts", "read_joints", "write_joints"]
 
 NAMES = ("joints", "lengths", "labels")
 SUFFIXES = (".npz", ".jsonl")
@@ -90,17 +90,35 @@ def _lines(path: Path) -> list[Joints]:
 
 
 def _row(line: str, where: str) -> Joints:
+    row = _object(line, where)
+    if "label" not in row:
+        raise DataError(f"{where}: expected a JSON object with joints and label, got {line[:60]!r}")
+    return Joints(_points(row["joints"], where), str(row["label"]), where)
+
+
+def parse_joints(line: str, where: str) -> Tensor:
+    """The joints ``(T, J, D)`` of a line of JSON; a label is not read. Raises DataError, ``where`` it stands."""
+    x = _points(_object(line, where)["joints"], where)
+    sequence = Joints(x, "?", where)
+    _check(sequence, sequence)
+    return x
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error})") from error
-    if not isinstance(row, dict) or not isinstance(row.get("joints"), list) or "label" not in row:
+    if not isinstance(row, dict) or not isinstance(row.get("joints"), list):
         raise DataError(f"{where}: expected a JSON object with joints and label, got {line[:60]!r}")
+    return row
+
+
+def _points(joints: Any, where: str) -> Tensor:
     try:
-        x = torch.tensor(_seen(row["joints"]), dtype=torch.float32)
+        return torch.tensor(_seen(joints), dtype=torch.float32)
     except (ValueError, TypeError) as error:
         raise DataError(f"{where}: expected frames of joints of 2 or 3 numbers or null each ({error})") from error
-    return Joints(x, str(row["label"]), where)
 
 
 def _seen(value: Any) -> Any:

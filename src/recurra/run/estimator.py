@@ -193,16 +193,25 @@ class Estimator(Trainable, ABC):
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a run folder. Raises RunError if something in it is missing, cut off or another task's."""
+        return cls(cls.configured(path)).restored(path)
+
+    @classmethod
+    def configured(cls, path: str | Path) -> Any:
+        """The configuration of a run. Raises RunError if it is none, or another task's."""
         folder = RunFolder(path)
         folder.require()
         values = files.read_table(folder.config)
         if values.pop("task", None) != cls.name:
             raise RunError(f"{path} was not trained by {cls.__name__}; its task stands in {folder.config}")
         values.pop("versions", None)
-        task = cls(configs.from_dict(cls.Config, values))
-        task.relearn(files.read_table(folder.vocabulary))
-        task._load_weights(folder)
-        return task
+        return configs.from_dict(cls.Config, values)
+
+    def restored(self, path: str | Path) -> Self:
+        """This task with what a run of the same configuration learned."""
+        folder = RunFolder(path)
+        self.relearn(files.read_table(folder.vocabulary))
+        self._load_weights(folder)
+        return self
 
     def _load_weights(self, folder: RunFolder) -> None:
         network = self.network()

@@ -1,6 +1,7 @@
 """Floor 6: tasks, one a file. `TASKS` is the table of all by the name that recipes and the command line use."""
 
 from recurra.run.estimator import Estimator
+from recurra.tasks.actions import ActionRecognizer
 from recurra.tasks.classify import TextClassifier
 from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.forecast import Forecast
@@ -15,6 +16,7 @@ from recurra.tasks.translate import Translator
 
 __all__ = [
     "TASKS",
+    "ActionRecognizer",
     "Forecast",
     "Forecaster",
     "KeywordSpotter",
@@ -39,6 +41,7 @@ TASKS: dict[str, type[Estimator]] = {
         Tagger,
         Translator,
         KeywordSpotter,
+        ActionRecognizer,
         TrajectoryPredictor,
         Forecast,
     )

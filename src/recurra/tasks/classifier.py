@@ -50,6 +50,7 @@ __all__ = [
     "ClassifierNet",
     "Item",
     "Items",
+    "Labeller",
     "check_net",
     "make_layers",
 ]
@@ -125,11 +126,11 @@ class Items(NamedTuple):
     rows: Tensor
 
 
-class Classifier(Estimator):
-    """A task that gives a sequence one label.
+class Labeller(Estimator):
+    """A task that gives an example one label, whatever examples are.
 
     A subclass writes what is its own: `rows` and `rows_of` read examples with ``label`` and ``where``, `learn`
-    learns from those of the training part, `encode` makes numbers of them, `disturb` may add noise in training.
+    learns from those of the training part, `batches` puts them side by side as `Items`, `answers` asks a network.
     """
 
     source: ClassVar[str] = "data.path"
@@ -152,19 +153,15 @@ class Classifier(Estimator):
 
     @abstractmethod
     def learn(self, examples: list[Any]) -> None:
-        """Learn from the training examples what is needed to `encode` one."""
+        """Learn from the training examples what is needed to read others."""
 
     @abstractmethod
-    def encode(self, examples: Sequence[Any]) -> list[Tensor]:
-        """The sequences of examples: ``(T,)`` tokens or ``(T, F)`` frames."""
+    def batches(self, examples: list[Any], training: bool = False) -> RowBatches:
+        """Batches of `Items`, of rows that have a number as ``label``; DataError for a label that is not known."""
 
     @abstractmethod
-    def raw(self, raw: Any) -> Any:
-        """What `predict` was given, as an example that `encode` takes."""
-
-    def disturb(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """A batch of training inputs with noise."""
-        return x
+    def answers(self, network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
+        """The logits ``(N, classes)`` and the numbers of the labels ``(N,)``, in the order of the examples."""
 
     def fit(
         self,
@@ -192,17 +189,18 @@ class Classifier(Estimator):
         if not self.labels:
             self.labels = sorted({example.label for example in parts.train})
             self.learn(parts.train)
-        train = self._batches(parts.train, training=True)
+        train = self.batches(parts.train, training=True)
         self.weights = self._class_weights(train)
-        return Data(train, self._batches(parts.valid), self._batches(parts.test))
+        return Data(train, self.batches(parts.valid), self.batches(parts.test))
 
     def read(self, source: str) -> Batches:
         """The labelled rows of another file."""
         examples, note = self.rows_of(source)
         self.say(note)
-        return self._batches(examples)
+        return self.batches(examples)
 
-    def _batches(self, examples: list[Any], training: bool = False) -> RowBatches:
+    def numbers(self, examples: list[Any]) -> list[int]:
+        """The numbers of the labels of examples. Raises DataError for one that is not in training."""
         numbers = {label: number for number, label in enumerate(self.labels)}
         for example in examples:
             if example.label not in numbers:
@@ -210,17 +208,7 @@ class Classifier(Estimator):
                 raise DataError(
                     f"{example.where}: the label {example.label!r} is not in training; known are {known}"
                 )
-        xs, labels = self.encode(examples), [numbers[example.label] for example in examples]
-        items = [Item(x, label, row) for row, (x, label) in enumerate(zip(xs, labels, strict=True))]
-        if training:
-            return RowBatches(
-                items, [len(x) for x in xs], self._training_batch, self.config.data.batch, "rows", True, 8
-            )
-        return RowBatches(items, [len(x) for x in xs], collate, AT_ONCE, "steps")
-
-    def _training_batch(self, items: list[Item], random: torch.Generator) -> Items:
-        batch = collate(items, random)
-        return batch._replace(x=self.disturb(batch.x, random))
+        return [numbers[example.label] for example in examples]
 
     def _class_weights(self, train: RowBatches) -> Tensor | None:
         """Weights by which every class counts the same, with mean 1 over the rows."""
@@ -238,6 +226,57 @@ class Classifier(Estimator):
         labels = batch.labels.repeat(len(each))
         total = cross_entropy(each.flatten(0, 1), labels, weights, reduction="sum", label_smoothing=smoothing)
         return total / len(each), len(batch.labels), None
+
+    def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
+        """The confusion matrix."""
+        logits, labels = self.answers(self.ready(), batches)
+        counts = confusion(logits.argmax(1), labels, len(self.labels))
+        draw_confusion(counts, self.labels, folder / "confusion.png")
+        return [folder / "confusion.png"]
+
+    def learned(self) -> dict[str, Any]:
+        return {"labels": self.labels, "temperature": self.temperature}
+
+    def relearn(self, values: dict[str, Any]) -> None:
+        labels, temperature = values.get("labels"), values.get("temperature")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise RunError(f"the vocabulary has no list of labels, got {labels!r}")
+        if not isinstance(temperature, float) or not temperature > 0:
+            raise RunError(f"the vocabulary has no temperature above 0, got {temperature!r}")
+        self.labels, self.temperature = labels, temperature
+
+
+class Classifier(Labeller):
+    """A task that gives a sequence one label.
+
+    A subclass writes what is its own: what every `Labeller` must, `encode`, which makes numbers of examples, and
+    perhaps `disturb`, which adds noise in training.
+    """
+
+    @abstractmethod
+    def encode(self, examples: Sequence[Any]) -> list[Tensor]:
+        """The sequences of examples: ``(T,)`` tokens or ``(T, F)`` frames."""
+
+    @abstractmethod
+    def raw(self, raw: Any) -> Any:
+        """What `predict` was given, as an example that `encode` takes."""
+
+    def disturb(self, x: Tensor, random: torch.Generator) -> Tensor:
+        """A batch of training inputs with noise."""
+        return x
+
+    def batches(self, examples: list[Any], training: bool = False) -> RowBatches:
+        labels, xs = self.numbers(examples), self.encode(examples)
+        items = [Item(x, label, row) for row, (x, label) in enumerate(zip(xs, labels, strict=True))]
+        if training:
+            return RowBatches(
+                items, [len(x) for x in xs], self._training_batch, self.config.data.batch, "rows", True, 8
+            )
+        return RowBatches(items, [len(x) for x in xs], collate, AT_ONCE, "steps")
+
+    def _training_batch(self, items: list[Item], random: torch.Generator) -> Items:
+        batch = collate(items, random)
+        return batch._replace(x=self.disturb(batch.x, random))
 
     @torch.no_grad()
     def answers(self, network: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
@@ -338,24 +377,6 @@ class Classifier(Estimator):
             network.embed(x),
             at_once=max(1, min(64, AT_ONCE // max(1, len(x)))),
         )
-
-    def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
-        """The confusion matrix."""
-        logits, labels = self.answers(self.ready(), batches)
-        counts = confusion(logits.argmax(1), labels, len(self.labels))
-        draw_confusion(counts, self.labels, folder / "confusion.png")
-        return [folder / "confusion.png"]
-
-    def learned(self) -> dict[str, Any]:
-        return {"labels": self.labels, "temperature": self.temperature}
-
-    def relearn(self, values: dict[str, Any]) -> None:
-        labels, temperature = values.get("labels"), values.get("temperature")
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            raise RunError(f"the vocabulary has no list of labels, got {labels!r}")
-        if not isinstance(temperature, float) or not temperature > 0:
-            raise RunError(f"the vocabulary has no temperature above 0, got {temperature!r}")
-        self.labels, self.temperature = labels, temperature
 
 
 def collate(items: list[Item], random: torch.Generator) -> Items:
