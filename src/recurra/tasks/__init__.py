@@ -5,6 +5,7 @@ from recurra.tasks.classify import TextClassifier
 from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.forecast import Forecast
 from recurra.tasks.forecaster import Forecaster
+from recurra.tasks.frames import FramePredictor
 from recurra.tasks.keywords import KeywordSpotter
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
@@ -17,6 +18,7 @@ __all__ = [
     "TASKS",
     "Forecast",
     "Forecaster",
+    "FramePredictor",
     "KeywordSpotter",
     "LanguageModel",
     "MusicModel",
@@ -40,6 +42,7 @@ TASKS: dict[str, type[Estimator]] = {
         Translator,
         KeywordSpotter,
         TrajectoryPredictor,
+        FramePredictor,
         Forecast,
     )
 }
