@@ -1,6 +1,7 @@
 """Next frames: scores follow their definitions, streams equal the whole, held-out parts are not trained on."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from recurra.data.films import write_video
 from recurra.data.video import describe, read_clip
 from recurra.errors import ConfigError, DataError, RecurraError, RunError, ShapeError
 from recurra.heads.frame_scores import frame_scores, psnr, ssim
+from recurra.run.protocol import Batches
 from recurra.tasks.frames import FramePredictor, FramesAugment, FramesConfig, FramesData, FramesLoss, FramesNet
 from recurra.tasks.frames_data import FilmReader, digits, film_place
 from recurra.tasks.frames_network import FORMS, FrameNetwork
@@ -142,14 +144,16 @@ def test_motion_moves() -> None:
     x, h = torch.rand(1, 2, 8, 6), torch.rand(1, 3, 4, 3)
     for weights in moving.weights(h):
         torch.testing.assert_close(weights[:, 2], torch.full((1, 8, 6), 0.95))
-    torch.nn.init.zeros_(moving.ways.bias)
+    bias = moving.ways.bias
+    assert bias is not None
+    torch.nn.init.zeros_(bias)
     torch.nn.init.normal_(moving.ways.weight)
     rows, columns = moving.weights(h)
     wide = torch.nn.functional.pad(x, [2] * 4, mode="replicate")
     slow = sum(rows[:, i] * columns[:, j] * wide[..., i : i + 8, j : j + 6] for i in range(5) for j in range(5))
     torch.testing.assert_close(moving(h, x), slow)
     moving.ways.weight.zero_()
-    moving.ways.bias.view(2, 5, 4)[0, 3] = moving.ways.bias.view(2, 5, 4)[1, 0] = 50.0  # one below, two to the left
+    bias.view(2, 5, 4)[0, 3] = bias.view(2, 5, 4)[1, 0] = 50.0  # one below, two to the left
     moved = moving(h, x)
     torch.testing.assert_close(moved[:, :, :-1, 2:], x[:, :, 1:, :-2])
     torch.testing.assert_close(moved[:, :, -1, 2:], x[:, :, -1, :-2])  # beyond a side it goes on as at the side
@@ -170,7 +174,7 @@ def film(path: Path, count: int, size: tuple[int, int] = (8, 12), channels: int 
     return path
 
 
-def levels(batches) -> list[list[int]]:
+def levels(batches: Batches) -> list[list[int]]:
     """The numbers of the frames of all clips."""
     rows = []
     for batch in batches.epoch(0):
@@ -281,14 +285,15 @@ def test_what_cannot_be_is_one_clear_error(
         (lambda: FramesLoss(mse=0.0), "expected a weight above 0"),
     ],
 )
-def test_keys_are_checked(make, says: str) -> None:
+def test_keys_are_checked(make: Callable[[], object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make()
 
 
 def test_what_is_mended_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / "images"
-    film(tmp_path / "a.gif", 40, (9, 12), 3), folder.mkdir()
+    film(tmp_path / "a.gif", 40, (9, 12), 3)
+    folder.mkdir()
     for number, picture in enumerate(walking_dot(0, 40)):
         write_video(folder / f"{number}.gif", picture[None], 1)
         (folder / f"{number}.gif").rename(folder / f"{number}.png")

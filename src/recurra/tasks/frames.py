@@ -222,7 +222,8 @@ class FramePredictor(Estimator):
     @torch.no_grad()
     def draw_measured(self, batches: Batches, folder: Path) -> list[Path]:
         """Some clips with what came and what was predicted, errors by step, and what the memory says."""
-        scores, examples = [], []
+        scores: list[Scored] = []
+        examples: list[Example] = []
         for part, found in self._scored(self.ready(), batches):
             scores.append(part)
             examples += found if len(examples) < 10 * SHEETS else found[:1]
@@ -265,12 +266,11 @@ class FramePredictor(Estimator):
 
     def relearn(self, values: dict[str, Any]) -> None:
         shape, rate = values.get("shape"), values.get("rate")
-        whole = (
-            isinstance(shape, list) and len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)
-        )
-        if not whole or not isinstance(rate, float) or not rate > 0:
+        whole = isinstance(shape, list) and [type(side) for side in shape] == [int] * 3 and min(shape) > 0
+        if not (whole and isinstance(rate, float) and rate > 0):
             raise RunError("the run has no shape and rate of its frames; was it made by this task?")
-        self.shape, self.rate = tuple(shape), rate
+        channels, height, width = values["shape"]
+        self.shape, self.rate = (channels, height, width), rate
 
 
 def _together(frames: Iterable[Tensor]) -> Iterator[Tensor]:
