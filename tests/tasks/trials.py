@@ -396,7 +396,7 @@ TRIALS: dict[str, Trial] = {
     ),
     "frames": Trial(
         frames,
-        Fit(steps=60, learning_rate=0.03, warmup=5, evaluate_every=30),
+        Fit(steps=60, learning_rate=0.03, warmup=5, evaluate_every=60),
         films,
         lambda measured: measured["mse"] < 0.1 * measured["copy_mse"] and measured["ssim"] > 0.9,
         foreseen_by_stream,
