@@ -21,7 +21,9 @@ from recurra.tasks.frames import FramePredictor, FramesAugment, FramesConfig, Fr
 from recurra.tasks.frames_data import FilmReader, digits, film_place
 from recurra.tasks.frames_network import FORMS, FrameNetwork
 from recurra.tasks.frames_output import Motion
+from recurra.tasks.frames_pictures import Example, draw_next, draw_prediction
 from recurra.tasks.frames_scores import RULES, scored, steps, summary, table
+from recurra.tasks.frames_stream import as_bytes
 
 
 def slow_ssim(x: Tensor, y: Tensor) -> float:
@@ -104,8 +106,10 @@ def network(form: str = "autoregressive", shape: tuple[int, int, int] = (1, 9, 7
 
 @torch.no_grad()
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("layer", ["conv_lstm", "conv_gru", "predrnn"])
-@pytest.mark.parametrize("output", ["paint", "change", "motion"])
+@pytest.mark.parametrize(
+    ("layer", "output"),
+    [("conv_lstm", "paint"), ("layer_norm_conv_gru", "change"), ("predrnn", "motion")],
+)
 def test_any_pieces_are_the_whole(form: str, layer: str, output: str) -> None:
     found = network(form, layer=layer, output=output)
     x = torch.rand(2, 6, *found.shape)
@@ -331,19 +335,17 @@ def test_losses_are_sums_over_frames() -> None:
         torch.testing.assert_close(off, wanted.mean((2, 3, 4)).sum())
 
 
-@pytest.mark.parametrize("ahead", [1, 3])
-def test_from_the_command_line(ahead: int, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_single_frame_ahead_is_drawn_beside_others(tmp_path: Path) -> None:
+    examples = [Example(torch.rand(4, 1, 6, 8), torch.rand(1, 1, 6, 8), torch.rand(1, 1, 6, 8)) for _ in range(3)]
+    draw_next(examples, tmp_path / "next.png")
+    draw_prediction(as_bytes(examples[0].known), as_bytes(examples[0].found), tmp_path / "one.png")
+    assert all(read_clip(tmp_path / name).frames.float().var() > 100 for name in ("next.png", "one.png"))
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert trial(tmp_path).name == "frames"
     run, shown = str(tmp_path / "run"), tmp_path / "shown"
-    keys = [
-        "data.known=3",
-        f"data.ahead={ahead}",
-        "model.hidden=3",
-        "model.patch=2",
-        "fit.steps=2",
-        "data.batch=20",
-    ]
-    keys += ["model.layer=predrnn", "fit.evaluate_every=1"]
+    keys = ["data.known=3", "data.ahead=3", "model.hidden=3", "model.patch=2", "fit.steps=2", "data.batch=20"]
     train = ["train", "frames", "--video", str(tmp_path), "--out", run, "--quiet"]
     for arguments in (
         train + [part for key in keys for part in ("--set", key)],
@@ -355,9 +357,14 @@ def test_from_the_command_line(ahead: int, tmp_path: Path, capsys: pytest.Captur
             main(arguments)
         assert stopped.value.code == 0, capsys.readouterr().err
     said = capsys.readouterr().out
-    assert "copy" in said
-    assert "frames a second, decoding included" in said
-    assert "10 frames read" in said
+    for words in (
+        "copy",
+        "step 3, network",
+        "frames a second, decoding included",
+        "10 frames read",
+        "ConvLSTM(8 -> 3",
+    ):
+        assert words in said
     drawn = {path.name for path in shown.iterdir()}
-    sheets = {"next.png"} if ahead == 1 else {"clip_1.png", "clip_1.mp4", "clip_1.gif", "errors.png"}
-    assert drawn >= {"maps.png", "00001.png", "00001.mp4", "00001.gif"} | sheets
+    clips = {f"{name}.{kind}" for name in ("00001", "clip_1", "clip_3") for kind in ("png", "mp4", "gif")}
+    assert drawn >= {"maps.png", "errors.png"} | clips

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy
 
 from recurra.data.decoding import describe
-from recurra.data.films import contact_sheet, write_video
+from recurra.data.films import write_video
 from recurra.data.video import read_frames
 from recurra.errors import DataError, RunError
 from recurra.kernels import dispatch
@@ -30,10 +30,11 @@ from recurra.tasks.frames_pictures import (
     draw_film,
     draw_maps,
     draw_next,
+    draw_prediction,
     framed,
 )
 from recurra.tasks.frames_scores import Scored, scored, steps, summary, table
-from recurra.tasks.frames_stream import FrameStream, as_values
+from recurra.tasks.frames_stream import FrameStream, as_bytes, as_values
 
 __all__ = ["FramePredictor", "FramesAugment", "FramesConfig", "FramesData", "FramesLoss", "FramesNet"]
 
@@ -94,8 +95,10 @@ class FramePredictor(Estimator):
 
     def _off(self, found: Tensor, came: Tensor) -> Tensor:
         """The weighted errors, a mean over the pixels of a frame and a sum over frames."""
-        weights, pixels = self.config.loss, came[0, 0].numel()
-        total = weights.mse * (found - came).square().sum() + weights.l1 * (found - came).abs().sum()
+        weights, pixels, off = self.config.loss, came[0, 0].numel(), found - came
+        total = weights.mse * off.square().sum()
+        if weights.l1:
+            total = total + weights.l1 * off.abs().sum()
         if weights.bce:
             with torch.autocast(found.device.type, enabled=False):
                 total = total + weights.bce * binary_cross_entropy(found.clamp(0, 1), came, reduction="sum")
@@ -256,7 +259,7 @@ class FramePredictor(Estimator):
         _, seen = self._read(raw)
         found = self._network().ahead(seen, self.config.data.ahead)[0]
         paths = [folder / f"{name}.{kind}" for kind in ("png", "mp4", "gif")]
-        contact_sheet(paths[0], {"known": last, "predicted": (found.clamp(0, 1) * 255).round().byte()})
+        draw_prediction(last, as_bytes(found), paths[0])
         for path in paths[1:]:
             write_video(path, framed(as_values(last), found), self._rate(raw))
         return paths

@@ -54,9 +54,10 @@ class FramesAugment:
 
     mirror: float = key(0.0, "share of clips in which left and right are changed")
     backward: float = key(0.0, "share of clips that run backward")
+    light: float = key(0.0, "most by which brightness and contrast are changed, as a share")
 
     def __post_init__(self) -> None:
-        for name in ("mirror", "backward"):
+        for name in ("mirror", "backward", "light"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"augment.{name}: expected a share from 0 to 1, got {getattr(self, name)}")
 
@@ -70,7 +71,7 @@ class FramesNet:
         "autoregressive", "what reads a prediction: the network itself (autoregressive), nobody (forecaster)"
     )
     output: Literal["paint", "change", "motion"] = key(
-        "motion", "how a frame comes: painted anew, as a change of the one before, or moved from it and changed"
+        "motion", "how a frame comes: moved from the one before and changed, only changed, or painted anew (by bce)"
     )
     reach: int = key(2, "pixels in each direction from which motion takes a pixel")
     patch: int = key(4, "pixels of each side of a patch, which become channels of one place")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recurra.data.ahead import Ahead
 from recurra.data.batches import RowBatches
-from recurra.data.clip_augmentation import Flip
+from recurra.data.clip_augmentation import Colour, Flip
 from recurra.data.clips import Reader, Shot, View
 from recurra.data.decoding import IMAGES, VIDEOS, describe, pixels, shown
 from recurra.data.moving_digits import MovingDigits, moving_digits
@@ -205,6 +205,8 @@ def _changed(clip: Tensor, augment: FramesAugment | None, random: torch.Generato
     if augment is None:
         return clip
     clip = Flip(augment.mirror)(clip, random)
+    if augment.light:
+        clip = Colour(augment.light, augment.light, 0.0)(clip, random)
     return clip.flip(0) if float(torch.rand((), generator=random)) < augment.backward else clip
 
 

@@ -74,8 +74,11 @@ class Memory(nn.Module):
 class FrameNetwork(nn.Module, ABC):
     """Frames in, frames that may come after them out.
 
-        z_t  = the patches of x_t as channels          h_t, s_t = memory(z_t, s_{t-1})
-        x'   = output(h_t, x_t)                        one of `recurra.tasks.frames_output`
+        z_t      = patches of x_t and of x_t - x_{t-1} as channels         x_0 = x_1
+        h_t, s_t = memory(z_t, s_{t-1})
+        x'_{t+1} = output(h_t, x_t)                         one of `recurra.tasks.frames_output`
+
+    What moved since the frame before is given, so the memory need not learn to keep frames to see it.
 
     shape  (C, M, N) of a frame. Where a side is no multiple of a patch, its last row or column is repeated up to
            the next one on the way in, and what is too much is cut off on the way out.
@@ -86,13 +89,15 @@ class FrameNetwork(nn.Module, ABC):
         self.shape, self.patch = shape, config.patch
         channels, height, width = shape
         self.places = (-(-height // config.patch), -(-width // config.patch))
-        self.channels = channels * config.patch**2
-        self.memory = Memory(self.channels, config, self.places)
+        self.memory = Memory(2 * channels * config.patch**2, config, self.places)
         self.output = OUTPUTS[config.output](self.memory.maps, channels, config)
 
     def read(self, frames: Tensor, seen: Seen | None = None) -> tuple[Tensor, Seen]:
         """Frames ``(B, T, C, M, N)`` from 0 to 1, after those of ``seen``: maps of each, and what is known."""
-        y, state = self.memory(self.patches(frames), None if seen is None else seen.state)
+        last = frames[:, :1] if seen is None else seen.frame[:, None]
+        moved = frames - torch.cat([last, frames[:, :-1]], 1)
+        both = torch.cat([self.patches(frames), self.patches(moved)], 2)
+        y, state = self.memory(both, None if seen is None else seen.state)
         return y, Seen(state, y[:, -1], frames[:, -1])
 
     @abstractmethod

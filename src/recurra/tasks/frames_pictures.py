@@ -18,7 +18,16 @@ matplotlib.use("Agg", force=False)
 
 from matplotlib.figure import Figure
 
-__all__ = ["Example", "draw_errors", "draw_example", "draw_film", "draw_maps", "draw_next", "framed"]
+__all__ = [
+    "Example",
+    "draw_errors",
+    "draw_example",
+    "draw_film",
+    "draw_maps",
+    "draw_next",
+    "draw_prediction",
+    "framed",
+]
 
 SIDE = 256  # pixels of a film's longer side, about: small films are shown larger
 EDGE = 4  # pixels around a frame: dark around known ones, bright around predicted ones
@@ -63,6 +72,15 @@ def draw_next(examples: Sequence[Example], path: Path) -> None:
         f"of a copy x {GAIN}": _error(known, came),
     }
     contact_sheet(path, rows, [f"clip {number}" for number in range(1, len(came) + 1)], COLUMNS)
+
+
+def draw_prediction(known: Tensor, found: Tensor, path: Path) -> None:
+    """Frames uint8 that are known, and those predicted after them; a single one stands beside the others."""
+    if len(found) == 1:
+        last = known[1 - COLUMNS :]
+        contact_sheet(path, {"film": torch.cat([last, found])}, ["known"] * len(last) + ["predicted"])
+        return
+    contact_sheet(path, {"known": known[-len(found) :], "predicted": found}, most=COLUMNS)
 
 
 def _error(found: Tensor, came: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ def table(measured: Mapping[str, float]) -> list[str]:
     """A row for the network and each rule, means first, then each step; the best of each has a star."""
     count = sum(name.startswith("mse_") for name in measured)
     places = ["", *(f"_{step}" for step in range(1, count + 1) if count > 1)]
-    lines = [f"{'':<24}" + "".join(f"{name.upper():>10}" for name in NAMES)]
+    lines = [f"{'':<24}" + "".join(f"{name.upper():>9} " for name in NAMES).rstrip()]
     for place in places:
         lines += _block(measured, place)
     speed = measured.get("frames_per_second", 0.0)
@@ -109,7 +109,8 @@ def _block(measured: Mapping[str, float], place: str) -> list[str]:
     }
     titles = {"": f"{when}, network", **{f"{rule}_": f"{'':<{len(when)}}  {rule}" for rule in RULES}}
     return [
-        f"{title:<24}" + "".join(_cell(measured[f"{who}{name}{place}"], name, best[name]) for name in NAMES)
+        f"{title:<24}"
+        + "".join(_cell(measured[f"{who}{name}{place}"], name, best[name]) for name in NAMES).rstrip()
         for who, title in titles.items()
     ]
 
