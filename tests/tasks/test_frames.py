@@ -127,8 +127,10 @@ def test_any_pieces_are_the_whole(form: str, layer: str, output: str) -> None:
 def test_known_frames_are_predicted_from_those_before() -> None:
     found = network()
     x = torch.rand(1, 5, *found.shape)
-    known = found(x, 1).known
+    known = found(x, 1, 4).known
     assert known.shape == (1, 4, *found.shape)
+    torch.testing.assert_close(found(x, 1, 2).known, known[:, 2:])
+    assert found(x, 1).known.shape[1] == network("forecaster")(x, 1, 4).known.shape[1] == 0
     for count in range(1, 5):
         torch.testing.assert_close(found(x[:, :count], 1).frames[:, 0], known[:, count - 1], rtol=0, atol=1e-5)
 

@@ -87,11 +87,12 @@ class FramePredictor(Estimator):
     def loss(self, network: nn.Module, batch: FrameBatch, carry: Any) -> tuple[Tensor, int, Any]:
         """Sum over frames of the mean error of a pixel, and how many frames; nothing is carried."""
         known, came = as_values(batch.known), as_values(batch.came)
-        found = network(known, came.shape[1])
-        total, weight = self._off(found.frames, came), self.config.loss.known
-        if found.known.shape[1] and weight:
-            total = total + weight * self._off(found.known, known[:, 1:])
-        return total, len(came) * (came.shape[1] + found.known.shape[1]), None
+        weight = self.config.loss.known
+        found = network(known, came.shape[1], known.shape[1] - 1 if weight else 0)
+        total, again = self._off(found.frames, came), found.known.shape[1]
+        if again:
+            total = total + weight * self._off(found.known, known[:, -again:])
+        return total, len(came) * (came.shape[1] + again), None
 
     def _off(self, found: Tensor, came: Tensor) -> Tensor:
         """The weighted errors, a mean over the pixels of a frame and a sum over frames."""

@@ -35,8 +35,7 @@ class Foreseen(NamedTuple):
     """What a network predicts.
 
     frames  (B, Q, C, M, N) those that come after the known ones
-    known   (B, P-1, C, M, N) the second known frame to the last one, each from those before it; (B, 0, ...) if the
-            network does not predict while it reads
+    known   (B, F, C, M, N) the last F known frames, each from those before it: what a training may learn from too
     """
 
     frames: Tensor
@@ -105,8 +104,9 @@ class FrameNetwork(nn.Module, ABC):
         """The frames ``(B, count, C, M, N)`` that follow."""
 
     @abstractmethod
-    def forward(self, known: Tensor, ahead: int) -> Foreseen:
-        """What follows frames ``(B, P, C, M, N)``; `Foreseen.known` too, if training learns from it."""
+    def forward(self, known: Tensor, ahead: int, again: int = 0) -> Foreseen:
+        """What follows frames ``(B, P, C, M, N)``, and the last ``again`` of them predicted, P - 1 at most; none of
+        a network that says nothing while it reads."""
 
     def patches(self, frames: Tensor) -> Tensor:
         """Frames ``(B, T, C, M, N)`` as maps ``(B, T, C patch^2, *places)``."""
@@ -136,11 +136,12 @@ class Autoregressive(FrameNetwork):
             frames.append(self.painted(seen.maps, seen.frame))
         return torch.stack(frames, 1)
 
-    def forward(self, known: Tensor, ahead: int) -> Foreseen:
+    def forward(self, known: Tensor, ahead: int, again: int = 0) -> Foreseen:
         y, seen = self.read(known)
-        before = known[:, :-1]
-        following = self.painted(y[:, :-1].flatten(0, 1), before.flatten(0, 1)).unflatten(0, before.shape[:2])
-        return Foreseen(self.ahead(seen, ahead), following)
+        first = known.shape[1] - 1 - again
+        maps, before = y[:, first:-1], known[:, first:-1]
+        following = self.painted(maps.flatten(0, 1), before.flatten(0, 1)) if again else before.flatten(0, 1)
+        return Foreseen(self.ahead(seen, ahead), following.unflatten(0, before.shape[:2]))
 
 
 class Forecaster(FrameNetwork):
@@ -159,7 +160,7 @@ class Forecaster(FrameNetwork):
             frame = frames[-1].clamp(0, 1)
         return torch.stack(frames, 1)
 
-    def forward(self, known: Tensor, ahead: int) -> Foreseen:
+    def forward(self, known: Tensor, ahead: int, again: int = 0) -> Foreseen:
         _, seen = self.read(known)
         return Foreseen(self.ahead(seen, ahead), known[:, :0])
 
