@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tests.tasks.trials import frames as trial
 from tests.tasks.trials import walking_dot
 from torch import Tensor
@@ -204,6 +205,21 @@ def test_a_film_is_cut_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found.shape == (1, 8, 12)
     assert "20 frames of a.mkv, 16 clips" in found.notes[0]
     assert levels(reader(path, stride=4).read(str(path), found.shape))[1] == [4, 5, 6, 7, 8]
+
+
+def test_a_variable_frame_rate_is_taken_by_time(tmp_path: Path) -> None:
+    """Forty pictures, shown for 120 and 40 ms in turn: a frame every 80 ms meets those that are shown longer twice."""
+    first, *rest = [Image.new("L", (12, 8), 6 * number) for number in range(40)]
+    times = [40 if number % 2 else 120 for number in range(40)]
+    first.save(tmp_path / "a.gif", save_all=True, append_images=rest, duration=times)
+    found = reader(tmp_path / "a.gif").found()
+    shown = [batch.known[:, 0, 0, 0, 0] for batch in found.data.train.epoch(0)]
+    assert sorted(torch.cat(shown).tolist()) == [12 * (number // 2) for number in range(24)]
+    again = reader(tmp_path / "a.gif", rate=25.0).read(str(tmp_path / "a.gif"), found.shape)
+    assert [clip[:, 0, 0, 0].tolist() for clip in again.epoch(0)[0].known][:2] == [
+        [0, 0, 0],
+        [0, 0, 6],
+    ]  # every 40 ms
 
 
 def test_training_clips_are_changed(tmp_path: Path) -> None:
