@@ -208,7 +208,7 @@ def test_a_film_is_cut_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_variable_frame_rate_is_taken_by_time(tmp_path: Path) -> None:
-    """Forty pictures, shown for 120 and 40 ms in turn: a frame every 80 ms meets those that are shown longer twice."""
+    """Forty pictures, shown for 120 and 40 ms in turn: a frame every 80 ms meets the longer ones twice."""
     first, *rest = [Image.new("L", (12, 8), 6 * number) for number in range(40)]
     times = [40 if number % 2 else 120 for number in range(40)]
     first.save(tmp_path / "a.gif", save_all=True, append_images=rest, duration=times)

@@ -79,6 +79,7 @@ class FramePredictor(Estimator):
 
     def read(self, source: str) -> Batches:
         """All clips of a film, a folder of films or a data set, stretched to the size of training."""
+        self.say(*filter(None, (enlarged(path, self.shape) for path in films_of(film_place(source)))))
         return self.reader.read(source, self.shape)
 
     def network(self) -> nn.Module:
@@ -132,14 +133,6 @@ class FramePredictor(Estimator):
 
     def lines(self, measured: dict[str, float]) -> list[str]:
         return table(measured)
-
-    def signatures(self) -> dict[str, str]:
-        return {
-            "mse": "mean squared error of a pixel from 0 to 1",
-            "mae": "mean absolute error",
-            "psnr": "-10 log10(MSE) of each frame, in dB",
-            "ssim": "structural similarity (Wang et al. 2004), 1 for equal frames",
-        }
 
     @torch.no_grad()
     def predict(self, raw: Any) -> dict[str, Any]:
