@@ -21,6 +21,7 @@ from recurra.run.fit import Fit
 from recurra.tasks import (
     ActionRecognizer,
     Forecast,
+    FramePredictor,
     LanguageModel,
     MusicModel,
     SequenceClassifier,
@@ -41,6 +42,7 @@ from recurra.tasks.forecast_config import (
     ForecastOutput,
 )
 from recurra.tasks.forecast_net import ForecastNet
+from recurra.tasks.frames_config import FramesConfig, FramesData, FramesNet
 from recurra.tasks.keywords import AlarmConfig, KeywordConfig, KeywordData, KeywordNet, KeywordSpotter
 from recurra.tasks.language_model import LanguageData, LanguageModelConfig, LanguageNet
 from recurra.tasks.music import MusicConfig, MusicData, MusicNet
@@ -360,6 +362,45 @@ def walked_by_stream(task: TrajectoryPredictor, raw: dict[str, Any]) -> dict[str
     return answer
 
 
+def walking_dot(number: int, steps: int) -> Tensor:
+    """A bright dot that walks by one pixel a step, each film in its own row and way, up to a side."""
+    frames = torch.zeros(steps, 1, 6, 12, dtype=torch.uint8)
+    for step in range(steps):
+        place = min(step, 11)
+        frames[step, 0, number % 6, 11 - place if number % 2 else place] = 255
+    return frames
+
+
+def frames(folder: Path) -> FramePredictor:
+    for part in ("train", "valid", "test"):
+        (folder / part).mkdir(exist_ok=True)
+        for number in range(4):
+            if not (path := folder / part / f"{number}.mkv").exists():
+                write_video(path, walking_dot(number, 10), 10)
+    data = FramesData(path=str(folder), known=3, ahead=3, batch=10)
+    return FramePredictor(FramesConfig(data, model=FramesNet(patch=2, reach=1, hidden=8, depth=1)))
+
+
+def films(folder: Path) -> list[str]:
+    for number, steps in enumerate((6, 3, 11)):
+        write_video(folder / f"{number}.mkv", walking_dot(number, steps), 10)
+    return [str(folder / f"{number}.mkv") for number in range(3)]
+
+
+def foreseen_by_stream(task: FramePredictor, raw: str) -> dict[str, Any]:
+    """The answer of `predict`, from a stream to which frames are pushed."""
+    stream = task.stream()
+    for frame in read_frames(raw, colours="grey"):
+        stream.push(frame)
+    return task.predict(raw) | {"read": stream.seen, "frames": stream.ahead(3).tolist()}
+
+
+def too_short(task: FramePredictor) -> None:
+    with TemporaryDirectory() as place:
+        write_video(f"{place}/a.mkv", walking_dot(0, 2), 10)
+        task.predict(f"{place}/a.mkv")
+
+
 def forecast(folder: Path) -> Forecast:
     """Four saws of different heights, all of six steps."""
     rows = [f"{name},{t},{height * (t % 6) + 1}" for height, name in enumerate("abcd", 1) for t in range(60)]
@@ -426,6 +467,21 @@ TRIALS: dict[str, Trial] = {
             BadInput("no file", lambda task: task.evaluate(source="absent.csv"), DataError, "no file, folder or"),
             BadInput("days", lambda task: task.predict(days("2024-01-01")), DataError, "frequency is integer"),
         ],
+    ),
+    "frames": Trial(
+        frames,
+        Fit(steps=60, learning_rate=0.03, warmup=5, evaluate_every=60),
+        films,
+        lambda measured: measured["mse"] < 0.1 * measured["copy_mse"] and measured["ssim"] > 0.9,
+        foreseen_by_stream,
+        [
+            BadInput("no film", lambda task: task.predict("absent.avi"), DataError, "no file, folder or data set"),
+            BadInput("no name", lambda task: task.predict(3), DataError, "expected the name of a film"),
+            BadInput("too short", too_short, DataError, "2 frames are there, expected data.known = 3"),
+            BadInput("another shape", lambda task: task.stream(torch.zeros(3, 1, 8, 8).byte()), DataError, "(T, 1"),
+            BadInput("no folder", lambda task: task.evaluate(source="absent"), DataError, "no file, folder or"),
+        ],
+        close=1e-3,
     ),
     "keywords": Trial(
         keywords,

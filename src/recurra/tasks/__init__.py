@@ -6,6 +6,7 @@ from recurra.tasks.classify import TextClassifier
 from recurra.tasks.classify_series import SequenceClassifier
 from recurra.tasks.forecast import Forecast
 from recurra.tasks.forecaster import Forecaster
+from recurra.tasks.frames import FramePredictor
 from recurra.tasks.keywords import KeywordSpotter
 from recurra.tasks.language_model import LanguageModel
 from recurra.tasks.music import MusicModel
@@ -19,6 +20,7 @@ __all__ = [
     "ActionRecognizer",
     "Forecast",
     "Forecaster",
+    "FramePredictor",
     "KeywordSpotter",
     "LanguageModel",
     "MusicModel",
@@ -43,6 +45,7 @@ TASKS: dict[str, type[Estimator]] = {
         KeywordSpotter,
         ActionRecognizer,
         TrajectoryPredictor,
+        FramePredictor,
         Forecast,
     )
 }
