@@ -306,7 +306,7 @@ def actions(folder: Path) -> ActionRecognizer:
     return ActionRecognizer(ActionConfig(data, view, ActionAugment(mirror=0.0, crop=0.9), net))
 
 
-def films(folder: Path) -> list[str]:
+def moves(folder: Path) -> list[str]:
     for number, (action, frames) in enumerate((("left", 6), ("stay", 1), ("right", 16), ("left", 8))):
         write_video(folder / f"{number}.mkv", moving(action, frames, 5), 10)
     return [str(folder / f"{number}.mkv") for number in range(4)]
@@ -381,7 +381,7 @@ def frames(folder: Path) -> FramePredictor:
     return FramePredictor(FramesConfig(data, model=FramesNet(patch=2, reach=1, hidden=8, depth=1)))
 
 
-def films(folder: Path) -> list[str]:
+def walks_of_dots(folder: Path) -> list[str]:
     for number, steps in enumerate((6, 3, 11)):
         write_video(folder / f"{number}.mkv", walking_dot(number, steps), 10)
     return [str(folder / f"{number}.mkv") for number in range(3)]
@@ -434,7 +434,7 @@ TRIALS: dict[str, Trial] = {
     "actions": Trial(
         actions,
         Fit(steps=48, learning_rate=0.03, warmup=4, evaluate_every=24),
-        films,
+        moves,
         lambda measured: measured["accuracy"] == 1,
         watched_by_stream,
         [
@@ -471,7 +471,7 @@ TRIALS: dict[str, Trial] = {
     "frames": Trial(
         frames,
         Fit(steps=60, learning_rate=0.03, warmup=5, evaluate_every=60),
-        films,
+        walks_of_dots,
         lambda measured: measured["mse"] < 0.1 * measured["copy_mse"] and measured["ssim"] > 0.9,
         foreseen_by_stream,
         [
