@@ -42,15 +42,26 @@ def _machine_lines(machine: dict[str, str]) -> list[str]:
 def _missing(sections: list[Section]) -> Iterator[str]:
     """What could not be compared, for a library was not there."""
     for name in dict.fromkeys(name for section in sections for name in section.machine):
-        without = [section.title for section in sections if section.machine.get(name) == "not installed"]
+        without = [
+            section.title
+            for section in sections
+            if section.machine.get(name) == "not installed" and _compares(section)
+        ]
         if without:
             yield f"{name} was not installed, and so is not compared, in: {', '.join(without)}.\n"
+
+
+def _compares(section: Section) -> bool:
+    """Whether it sets sides against each other; one of times alone misses no library."""
+    return any(value.unit == "x" for table in section.tables for row in table.rows for value in row.values.values())
 
 
 def _section_lines(section: Section, machine: dict[str, str]) -> Iterator[str]:
     yield f"## {section.title}"
     yield section.about
-    other = [f"{name} {value}" for name, value in section.machine.items() if machine.get(name) != value]
+    absent = set() if _compares(section) else {"not installed"}
+    known = {name: value for name, value in section.machine.items() if value not in absent}
+    other = [f"{name} {value}" for name, value in known.items() if machine.get(name) != value]
     if other:
         yield f"Measured on another occasion: {', '.join(other)}.\n"
     for table in section.tables:

@@ -155,6 +155,10 @@ def test_page_sums_up_and_says_what_is_missing() -> None:
     assert "| Training · One row · torch.nn / recurra, gated | ≥ 2 | **1 of 2** | 0.50 | 2.00 |" in text
     assert "geometric mean of gated | ≥ 3 | **0 of 1** | 2.00 | 2.00 |" in text
     assert "jax was not installed, and so is not compared, in: Training." in text
+    alone = Section(
+        "live", "Live", "Times.", [Table("", [Row("GRU", "", {"ms": Value(1, 1, 1, "ms")})])], fixed().machine
+    )
+    assert "Live" not in page.render([fixed(), alone], "").split("## Targets")[0]
     assert "![Ratios" in text
     assert "| torch | 2 |" in text
     assert "(ratios.png)" in text
