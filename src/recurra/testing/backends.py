@@ -39,11 +39,12 @@ def backends(subject: Subject) -> str:
     names = _variants(subject, subject.case(5, 19))
     if not names:
         return "its operations have no variants"
+    layers = {dtype: subject.copy(dtype) for dtype in (torch.float64, torch.float32)}  # what is compiled is kept
     for size in CASES[:3] if subject.training else CASES:
         case = subject.case(*size)
         text = subject.trying
         for dtype, tolerance in ((torch.float64, ROUNDING), (torch.float32, SINGLE)):
-            layer, given = subject.copy(dtype), case.to(dtype)
+            layer, given = layers[dtype], case.to(dtype)
             want = _run("reference", layer.double(), given.to(torch.float64))
             layer.to(dtype)
             for name in [*names, *(["reference"] if dtype != torch.float64 else [])]:
